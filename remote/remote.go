@@ -31,6 +31,9 @@ const (
 	CodeProtocol Code = "ssh-protocol"    // the handshake broke off for any other reason
 	CodeLost     Code = "connection-lost" // the link died after login; what the command did is not known
 
+	CodeInterrupted Code = "interrupted"        // the caller's context was cancelled, not the host's fault
+	CodeForward     Code = "forwarding-refused" // the jump host does not forward to the host; always with the prefix "jump-"
+
 	CodeHostKeyUnknown Code = "host-key-unknown"
 	CodeHostKeyChanged Code = "host-key-changed"
 	CodeHostKeyRevoked Code = "host-key-revoked"
