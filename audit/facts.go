@@ -1,0 +1,376 @@
+package audit
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"fleet/kubelet"
+)
+
+// Facts is what a probe brought back of one node: what was there, without a
+// word about what it means.
+type Facts struct {
+	UID      int    // the user the probe ran as; 0 is root
+	Hostname string // uname -n
+	Kernel   string // uname -s -r -m
+	BootID   string
+	Machine  string // /etc/machine-id, the machineID of the Node object
+	Init     string // name of process 1
+	Now      time.Time
+	// Precise is false when Now has whole seconds only.
+	Precise bool
+	Booted  time.Time // zero when not known
+
+	Manager   kubelet.Manager      // the running systemd
+	Units     map[string]UnitState // what systemd has in memory, by unit name
+	ShowError string               // output of a `systemctl show` that failed
+	Processes []Process            // in the order of the process table
+	Disk      kubelet.Disk
+	Owners    map[string]Owner
+	Journal   []string // last lines of the unit's journal, when no kubelet runs
+	Evidence  []Evidence
+}
+
+// Owner is whom a file belongs to.
+type Owner struct {
+	Mode string // octal, "600"
+	User string
+}
+
+// UnitState is the properties of one unit as `systemctl show` names them.
+type UnitState map[string]string
+
+// MainPID is the unit's main process, 0 when none runs.
+func (u UnitState) MainPID() int { return atoi(u["MainPID"]) }
+
+// Restarts is systemd's count of automatic restarts since the unit was last
+// started by hand (systemd 235 and later).
+func (u UnitState) Restarts() int { return atoi(u["NRestarts"]) }
+
+// Process is one process that may be a kubelet.
+type Process struct {
+	PID     int
+	Parent  int
+	Comm    string
+	Exe     string // link text of /proc/PID/exe, "" when it may not be read
+	Cwd     string
+	PIDNS   string    // link text of /proc/PID/ns/pid, "" when it may not be read
+	Argv    []string  // nil when it may not be read
+	Started time.Time // zero when not known
+	Unit    string    // systemd unit by its control group, "" when in none
+	Version string    // what the executable says of itself, "" when not asked
+	Env     map[string]string
+}
+
+// factsOf reads a whole answer. Sections it does not know are ignored.
+func factsOf(sections []section) Facts {
+	f := Facts{
+		Units:  map[string]UnitState{},
+		Disk:   kubelet.Disk{Files: map[string]kubelet.File{}, Dirs: map[string]kubelet.Dir{}},
+		Owners: map[string]Owner{},
+	}
+	for _, s := range sections {
+		f.add(s)
+	}
+	for _, s := range sections {
+		if s.name == "times" {
+			f.addTimes(s.body)
+		}
+	}
+	return f
+}
+
+func (f *Facts) add(s section) {
+	switch s.name {
+	case "id":
+		f.addIdentity(s.body)
+	case "file":
+		f.addFile(s)
+	case "dir":
+		state, dir, _ := strings.Cut(s.args, " ")
+		f.Disk.Dirs[dir] = kubelet.Dir{Path: dir, State: kubelet.FileState(state)}
+	case "entries":
+		f.addEntries(s.body)
+	case "manager":
+		f.addManager(s.body)
+	case "show":
+		f.addUnits(s.body)
+	case "journal":
+		f.Journal = nonEmptyLines(s.body)
+	case "exhibit":
+		exit, command, _ := strings.Cut(s.args, " ")
+		f.Evidence = append(f.Evidence, Evidence{Command: command, Exit: atoi(exit), Stdout: string(s.body)})
+	case "process", "cmdline", "stat", "cgroup", "version", "environ":
+		f.addProcess(s)
+	}
+}
+
+func (f *Facts) addIdentity(body []byte) {
+	kv := keyValues(body, " ")
+	f.UID = atoi(kv["uid"])
+	if words := strings.Fields(kv["uname"]); len(words) >= 4 {
+		f.Hostname = words[1]
+		f.Kernel = strings.Join([]string{words[0], words[2], words[3]}, " ")
+	}
+	f.BootID = kv["/proc/sys/kernel/random/boot_id"]
+	f.Machine = kv["/etc/machine-id"]
+	f.Init = kv["/proc/1/comm"]
+	f.Now, f.Precise = parseNow(kv["now"])
+	up, _, _ := strings.Cut(kv["/proc/uptime"], " ")
+	if seconds, err := strconv.ParseFloat(up, 64); err == nil && !f.Now.IsZero() && seconds >= 0 && seconds < 1e10 {
+		f.Booted = f.Now.Add(-time.Duration(seconds * float64(time.Second)))
+	}
+}
+
+// parseNow reads `date +%s.%N`; busybox has no %N and leaves the field empty
+// or prints the letter.
+func parseNow(s string) (now time.Time, precise bool) {
+	whole, frac, _ := strings.Cut(s, ".")
+	seconds, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil || seconds < 0 {
+		return time.Time{}, false
+	}
+	nanos, err := strconv.ParseInt(frac, 10, 64)
+	if err != nil || len(frac) != 9 || nanos < 0 {
+		return time.Unix(seconds, 0).UTC(), false
+	}
+	return time.Unix(seconds, nanos).UTC(), true
+}
+
+// fileLimit is the probe's own: a body of this length was cut.
+const fileLimit = 524288
+
+func (f *Facts) addFile(s section) {
+	state, name, _ := strings.Cut(s.args, " ")
+	link, data, _ := strings.Cut(string(s.body), "\n")
+	file := kubelet.File{Path: name, State: kubelet.FileState(state)}
+	if link != "-" {
+		file.Target = link
+	}
+	if file.State == kubelet.StatePresent {
+		file.Data = []byte(data)
+		if len(data) >= fileLimit {
+			file.State = kubelet.StateTooLarge
+		}
+	}
+	f.Disk.Files[name] = file
+}
+
+// addEntries files the paths of one find below the directories they were
+// found in. The paths begin with "./".
+func (f *Facts) addEntries(body []byte) {
+	for _, line := range nonEmptyLines(body) {
+		entry := strings.TrimPrefix(line, ".")
+		for name, dir := range f.Disk.Dirs {
+			if strings.HasPrefix(entry, strings.TrimSuffix(name, "/")+"/") {
+				dir.Entries = append(dir.Entries, entry)
+				f.Disk.Dirs[name] = dir
+			}
+		}
+	}
+}
+
+// addManager reads what a unit's meaning depends on beside the files: the
+// manager's version and environment, and the values of specifiers.
+func (f *Facts) addManager(body []byte) {
+	kv := keyValues(body, "=")
+	digits, _, _ := strings.Cut(kv["Version"], " ")
+	digits, _, _ = strings.Cut(digits, ".")
+	digits, _, _ = strings.Cut(digits, "-")
+	f.Manager.Version = atoi(digits)
+	for word := range strings.FieldsSeq(kv["Environment"]) {
+		f.Manager.Environment = append(f.Manager.Environment, unescapeShow(word))
+	}
+}
+
+// unescapeShow undoes systemctl's escaping of a blank or a line feed inside a
+// list's element, \x20 and \x0a.
+func unescapeShow(word string) string {
+	for i := 0; i+3 < len(word); i++ {
+		if word[i] != '\\' || word[i+1] != 'x' {
+			continue
+		}
+		if n, err := strconv.ParseUint(word[i+2:i+4], 16, 8); err == nil {
+			word = word[:i] + string([]byte{byte(n)}) + word[i+4:]
+		}
+	}
+	return word
+}
+
+// specifiers gives the values of systemd's specifiers that are the host's own
+// (systemd.unit(5)).
+func (f Facts) specifiers() map[byte]string {
+	short, _, _ := strings.Cut(f.Hostname, ".")
+	out := map[byte]string{'H': f.Hostname, 'l': short, 'm': f.Machine, 'b': strings.ReplaceAll(f.BootID, "-", "")}
+	if words := strings.Fields(f.Kernel); len(words) == 3 {
+		out['v'] = words[1]
+	}
+	for letter, value := range out {
+		if value == "" {
+			delete(out, letter)
+		}
+	}
+	return out
+}
+
+// addUnits reads `systemctl show A B ...`: blocks of properties, a blank line
+// between them, in the order of the names.
+func (f *Facts) addUnits(body []byte) {
+	text, exit, _ := strings.Cut(string(body), "\nexit ")
+	for block := range strings.SplitSeq(text, "\n\n") {
+		u := UnitState(keyValues([]byte(block), "="))
+		if id := u["Id"]; id != "" {
+			f.Units[id] = u
+		}
+	}
+	if atoi(strings.TrimSpace(exit)) != 0 || len(f.Units) == 0 {
+		f.ShowError = strings.TrimSpace(text)
+	}
+}
+
+func (f *Facts) addProcess(s section) {
+	pid := atoi(s.args)
+	i := 0
+	for i < len(f.Processes) && f.Processes[i].PID != pid {
+		i++
+	}
+	if i == len(f.Processes) {
+		f.Processes = append(f.Processes, Process{PID: pid})
+	}
+	p := &f.Processes[i]
+	switch s.name {
+	case "process":
+		kv := keyValues(s.body, " ")
+		p.Comm, p.Exe, p.Cwd, p.PIDNS = kv["comm"], kv["exe"], kv["cwd"], kv["pidns"]
+	case "cmdline":
+		p.Argv = splitArgv(s.body)
+	case "stat":
+		p.Parent, p.Started = parseStat(string(s.body), f.Booted)
+	case "cgroup":
+		p.Unit = unitOfCgroup(string(s.body))
+	case "version":
+		p.Version = kubeletVersion(string(s.body))
+	case "environ":
+		p.Env = keyValues(s.body, "=")
+	}
+}
+
+// splitArgv splits /proc/PID/cmdline on NUL alone: an argument may hold
+// blanks and line feeds (proc(5)).
+func splitArgv(cmdline []byte) []string {
+	if len(cmdline) == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00")
+}
+
+// clockTick is USER_HZ, the unit of starttime in /proc/PID/stat; it is 100 on
+// every architecture that Kubernetes runs on.
+const clockTick = time.Second / 100
+
+// parseStat reads the parent (field 4) and the start time (field 22) of
+// /proc/PID/stat. The second field may hold anything, so fields are counted
+// from the last parenthesis (proc(5)).
+func parseStat(stat string, booted time.Time) (parent int, started time.Time) {
+	_, rest, ok := cutLast(stat, ") ")
+	fields := strings.Fields(rest)
+	if !ok || len(fields) < 20 {
+		return 0, time.Time{}
+	}
+	ticks, err := strconv.ParseInt(fields[19], 10, 64)
+	if err != nil || ticks < 0 || ticks > 1e11 || booted.IsZero() {
+		return atoi(fields[1]), time.Time{}
+	}
+	return atoi(fields[1]), booted.Add(time.Duration(ticks) * clockTick)
+}
+
+func cutLast(s, sep string) (before, after string, ok bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return "", s, false
+	}
+	return s[:i], s[i+len(sep):], true
+}
+
+// unitOfCgroup finds the system service in /proc/PID/cgroup: the systemd
+// hierarchy of cgroup v1 or the only one of v2. Below slices, the first group
+// counts when it is a service; containers and what users run are in none.
+func unitOfCgroup(text string) string {
+	for line := range strings.Lines(text) {
+		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(fields) != 3 || fields[1] != "" && fields[1] != "name=systemd" {
+			continue
+		}
+		for group := range strings.SplitSeq(strings.Trim(fields[2], "/"), "/") {
+			switch {
+			case strings.HasSuffix(group, ".slice"):
+			case strings.HasSuffix(group, ".service") && !strings.HasPrefix(group, "user@"):
+				return group
+			default:
+				return ""
+			}
+		}
+	}
+	return ""
+}
+
+// kubeletVersion reads the answer of `kubelet --version`, "Kubernetes v1.34.4".
+func kubeletVersion(s string) string {
+	for word := range strings.FieldsSeq(s) {
+		if len(word) > 1 && word[0] == 'v' && word[1] >= '0' && word[1] <= '9' {
+			return clip(word, 64)
+		}
+	}
+	return ""
+}
+
+// addTimes reads the lines of `stat -c %y|%z|%a|%U|%s|%n`.
+func (f *Facts) addTimes(body []byte) {
+	for _, line := range nonEmptyLines(body) {
+		fields := strings.SplitN(line, "|", 6)
+		if len(fields) != 6 {
+			continue
+		}
+		name := strings.TrimPrefix(fields[5], ".")
+		f.Owners[name] = Owner{Mode: fields[2], User: fields[3]}
+		if file, ok := f.Disk.Files[name]; ok {
+			file.Modified, file.Changed = parseStatTime(fields[0]), parseStatTime(fields[1])
+			f.Disk.Files[name] = file
+		}
+		if dir, ok := f.Disk.Dirs[name]; ok {
+			dir.Modified = parseStatTime(fields[0])
+			f.Disk.Dirs[name] = dir
+		}
+	}
+}
+
+// parseStatTime reads the human form of stat's times under TZ=UTC0, with the
+// zone (coreutils) or without it (busybox).
+func parseStatTime(s string) time.Time {
+	s = strings.TrimSpace(strings.TrimSuffix(s, " +0000"))
+	t, err := time.Parse("2006-01-02 15:04:05.999999999", s)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
+func nonEmptyLines(body []byte) []string {
+	var out []string
+	for line := range strings.Lines(string(body)) {
+		if line = strings.TrimRight(line, "\r\n"); line != "" {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// atoi reads a number that was sent by a node; anything else is 0.
+func atoi(s string) int {
+	n, err := strconv.Atoi(strings.TrimSpace(s))
+	if err != nil {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,424 @@
+package audit
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"fleet/kubelet"
+)
+
+// Policy is what the user demands beyond the control itself.
+type Policy struct {
+	// Strict makes a value that is right only by default a failure.
+	Strict bool
+}
+
+// Live is the third witness: what the API server's configz endpoint says of
+// the running kubelet.
+type Live struct {
+	Value  any
+	Source kubelet.Source
+}
+
+// Judge gives the finding on one node. live is nil when nobody asked the API
+// server. It is pure: the same facts give the same finding.
+func (c Control) Judge(f Facts, p Policy, live *Live) Finding {
+	j := judgement{Control: c, policy: p, facts: f}
+	finding := j.find(live)
+	finding.Node = j.node()
+	finding.Evidence = c.exhibits(f, j.running)
+	finding.Notes = append(finding.Notes, j.notes...)
+	if finding.Hint == "" {
+		finding = advise(finding, j.mendPath, c)
+	}
+	return finding
+}
+
+// judgement is the state of one Judge call: what was worked out on the way.
+type judgement struct {
+	Control
+	policy Policy
+	facts  Facts
+
+	subject  subject
+	running  reading
+	next     reading
+	mendPath string // the file the hint speaks of
+	notes    []string
+}
+
+// reading is one witness being worked out.
+type reading struct {
+	kubelet.Resolution
+	heard   bool   // false: there was nothing to read it from
+	stale   string // why the files are not those the process was started with
+	problem string // why there is no value
+}
+
+func (j *judgement) note(format string, args ...any) {
+	j.notes = append(j.notes, fmt.Sprintf(format, args...))
+}
+
+func (j *judgement) find(live *Live) Finding {
+	if code, text := exempt(j.facts); code != "" {
+		return Finding{Status: StatusNotApplicable, Reason: code, Message: text}
+	}
+	j.subject = findSubject(j.facts)
+	j.readNext()
+	j.readRunning()
+	finding := j.verdict(live)
+	finding.Running, finding.Next = j.running.witness(), j.next.witness()
+	if live != nil {
+		finding.Live = &Witness{Value: live.Value, Source: live.Source}
+	}
+	j.noteLayers()
+	return finding
+}
+
+// readRunning resolves the value the running kubelet was started with. A file
+// that changed after the start no longer tells what the process read.
+func (j *judgement) readRunning() {
+	p := j.subject.process
+	if p == nil || len(p.Argv) == 0 {
+		return
+	}
+	j.running.heard = true
+	j.running.Resolution = kubelet.Resolve(j.Setting, p.start(), j.facts.Disk)
+	r := &j.running
+	if given := kubelet.ParseArgs(j.Setting, p.start()).Occurrences; len(given) > 0 {
+		// A flag decides whatever has become of the files since.
+		last := given[len(given)-1]
+		r.Value, r.Source = last.Value, last.Source
+		return
+	}
+	switch {
+	case r.Fatal != nil:
+		r.problem = "the files it was started with are gone or broken now: " + r.Fatal.Message
+		r.Value = nil
+	default:
+		r.stale = j.changedSince(p.Started, r.Resolution)
+		r.settle()
+	}
+	if r.stale != "" {
+		r.Value, r.problem = nil, r.stale
+	}
+}
+
+// settle explains a resolution that gave no value.
+func (r *reading) settle() {
+	switch {
+	case r.Fatal != nil:
+		r.problem = r.Fatal.Message
+	case r.Blocked != nil:
+		r.problem = r.Blocked.Message
+	case len(r.Need) > 0:
+		r.problem = "not looked at: " + strings.Join(r.Need, ", ")
+	}
+	if r.problem != "" {
+		r.Value = nil
+	}
+}
+
+// changedSince names the first configuration file or directory that was
+// modified after the process started, or "". A file whose inode alone changed
+// (mode, owner, a rename of an old file) is only noted.
+func (j *judgement) changedSince(started time.Time, r kubelet.Resolution) string {
+	if started.IsZero() {
+		return ""
+	}
+	limit := started.Add(j.facts.slack())
+	for _, name := range r.ConfigFiles {
+		file := j.facts.Disk.Files[name]
+		if file.Modified.After(limit) {
+			return fmt.Sprintf("%s was changed at %s, after the kubelet started at %s", name, stamp(file.Modified), stamp(started))
+		}
+		if file.Changed.After(limit) {
+			j.note("%s was replaced or its mode changed at %s, after the kubelet started; a restart makes sure", name, stamp(file.Changed))
+		}
+	}
+	if dir, ok := j.facts.Disk.Dirs[r.ConfigDir]; ok && r.ConfigDir != "" && dir.Modified.After(limit) {
+		return fmt.Sprintf("files came to or went from %s at %s, after the kubelet started at %s", r.ConfigDir, stamp(dir.Modified), stamp(started))
+	}
+	return ""
+}
+
+// slack is how far apart two times of the node may lie and still be the same:
+// the clock tick and the probe's own reading of the clock.
+func (f Facts) slack() time.Duration {
+	if f.Precise {
+		return 100 * time.Millisecond
+	}
+	return 1100 * time.Millisecond
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
+
+// readNext resolves the value the files on disk give at the next start.
+func (j *judgement) readNext() {
+	if j.subject.unit == "" {
+		return
+	}
+	r, notes := j.nextStart(j.subject.unit)
+	j.next = r
+	j.notes = append(j.notes, notes...)
+}
+
+// verdict weighs what was read. The order of the cases is the order in which
+// the causes shut each other out.
+func (j *judgement) verdict(live *Live) Finding {
+	if s := j.subject; s.reason != "" {
+		f := j.finding(StatusUnknown, s.reason, "%s", s.message)
+		if j.next.heard {
+			f.Message += "; " + j.describeNext()
+		}
+		return f
+	}
+	if j.next.Fatal != nil {
+		return j.wontStart()
+	}
+	if !j.running.heard {
+		return j.finding(StatusUnknown, "unreadable", "the command line of process %d may not be read", j.subject.process.PID)
+	}
+	running := j.running.Value
+	if running == nil && live != nil {
+		running = live.Value
+	}
+	if live != nil && running != live.Value {
+		return j.finding(StatusFail, "witnesses-disagree", "the node's process says %s, the API server's configz says %s",
+			format(running), format(live.Value))
+	}
+	if running == nil && j.running.stale == "" {
+		return j.finding(StatusUnknown, "unreadable", "%s", j.running.problem)
+	}
+	return j.compare(running)
+}
+
+// compare judges the running value against the next one. running is nil when
+// the files were changed after the start: then the process cannot be shown to
+// have what is on disk, and only a restart makes it so.
+func (j *judgement) compare(running any) Finding {
+	next := j.next.Value
+	good, nextGood := running == j.Expected, next == j.Expected
+	j.mendPath = j.next.Source.Path
+	switch {
+	case good && next != nil && !nextGood:
+		return j.finding(StatusFail, "latent", "true now, but the next start gives %s", j.describeNext())
+	case running == nil && next != nil && !nextGood:
+		return j.finding(StatusFail, "latent", "the next start gives %s; %s", j.describeNext(), j.running.stale)
+	case running == nil && next == nil:
+		return j.finding(StatusUnknown, "unreadable", "%s; %s", j.running.problem, j.next.problem)
+	case running == nil:
+		return j.finding(StatusFail, "restart-pending", "right on disk (%s), but %s", j.describeNext(), j.running.stale)
+	case !good && nextGood:
+		return j.finding(StatusFail, "restart-pending", "right on disk (%s), but the running kubelet has %s%s",
+			j.describeNext(), describe(j.running.Source, running), j.reloadMissing())
+	case !good:
+		return j.wrong(running)
+	case j.policy.Strict && j.running.Source.Kind == kubelet.SourceDefault:
+		return j.finding(StatusFail, "not-explicit", "%s by default, written down nowhere (a demand of --strict, not a fault of the kubelet)", format(running))
+	}
+	if j.next.heard && next == nil {
+		j.note("the next start could not be worked out: %s", j.next.problem)
+	}
+	return j.right(running)
+}
+
+// wrong is the plain failure: wrong now and, as far as known, at the next
+// start. It names the place to mend, which is the file behind a flag rather
+// than the process's command line.
+func (j *judgement) wrong(running any) Finding {
+	source := j.running.Source
+	if j.next.Value != nil {
+		source = j.next.Source
+	}
+	kind := j.running.Source.Kind
+	if j.running.Value == nil || kind == kubelet.SourceDefault {
+		kind = source.Kind
+	}
+	j.mendPath = source.Path
+	reason := map[kubelet.SourceKind]string{
+		kubelet.SourceFlag: "flag-false", kubelet.SourceDropIn: "drop-in-false", kubelet.SourceFile: "file-false",
+	}[kind]
+	if reason == "" {
+		reason = "witnesses-disagree"
+	}
+	return j.finding(StatusFail, reason, "%s", describe(source, running))
+}
+
+func (j *judgement) right(running any) Finding {
+	if j.running.Source.Kind == kubelet.SourceDefault || j.running.Value == nil {
+		return j.finding(StatusPass, "default", "%s by default", format(running))
+	}
+	source := j.running.Source
+	if j.next.Value == running && j.next.Source.Kind == source.Kind {
+		source = j.next.Source // the file behind a flag says more than the process
+	}
+	return j.finding(StatusPass, "explicit", "%s", describe(source, running))
+}
+
+func (j *judgement) wontStart() Finding {
+	fatal := j.next.Fatal
+	j.mendPath = fatal.Source.Path
+	now := "the running kubelet has " + format(j.running.Value)
+	if j.running.Value == nil {
+		now = "what the running kubelet has cannot be read any more"
+	}
+	return j.finding(StatusFail, "wont-start", "the next start fails: %s%s; %s", fatal.Message, at(fatal.Source), now)
+}
+
+func (j *judgement) reloadMissing() string {
+	if j.facts.Units[j.subject.unit]["NeedDaemonReload"] == "yes" {
+		return "; systemd has not read the changed unit files yet (daemon-reload is missing)"
+	}
+	return ""
+}
+
+func (j *judgement) finding(status Status, reason, layout string, args ...any) Finding {
+	return Finding{Status: status, Reason: reason, Message: fmt.Sprintf(layout, args...)}
+}
+
+func (j *judgement) describeNext() string {
+	switch {
+	case j.next.Fatal != nil:
+		return "the next start fails: " + j.next.Fatal.Message + at(j.next.Fatal.Source)
+	case j.next.Value == nil:
+		return "the next start could not be worked out: " + j.next.problem
+	}
+	return describe(j.next.Source, j.next.Value)
+}
+
+// describe says a value and where it comes from: "false by
+// /etc/default/kubelet:3".
+func describe(s kubelet.Source, value any) string {
+	switch {
+	case s.Kind == kubelet.SourceDefault || s.Kind == "":
+		return format(value) + " by default"
+	case s.Path == "":
+		return format(value) + " by " + string(s.Kind)
+	case strings.HasPrefix(s.Path, "/proc/"):
+		return format(value) + " by its command line"
+	}
+	return format(value) + " by " + place(s)
+}
+
+func place(s kubelet.Source) string {
+	if s.Line > 0 {
+		return s.Path + ":" + strconv.Itoa(s.Line)
+	}
+	return s.Path
+}
+
+func at(s kubelet.Source) string {
+	if s.Path == "" {
+		return ""
+	}
+	return " (" + place(s) + ")"
+}
+
+// format writes a value as the kubelet's files do; nil is "unknown".
+func format(v any) string {
+	if v == nil {
+		return "unknown"
+	}
+	return fmt.Sprint(v)
+}
+
+// witness gives the report's view of a reading, nil when it was not heard.
+func (r reading) witness() *Witness {
+	if !r.heard {
+		return nil
+	}
+	w := &Witness{Value: r.Value, Source: sourceText(r.Source), Problem: r.problem}
+	if r.Value == nil && r.Fatal != nil {
+		w.Source = sourceText(r.Fatal.Source)
+	}
+	return w
+}
+
+// noteLayers adds the facts that explain without deciding.
+func (j *judgement) noteLayers() {
+	for _, layer := range j.next.Masked {
+		if layer.Value != j.next.Value {
+			j.note("%s, masked by %s", describe(layer.Source, layer.Value), place(j.next.Source))
+		}
+	}
+	seen := map[string]bool{}
+	for _, text := range append(append([]string{}, j.running.Warnings...), j.next.Warnings...) {
+		if !seen[text] {
+			seen[text] = true
+			j.note("%s", text)
+		}
+	}
+	if p := j.subject.process; p != nil && strings.HasSuffix(p.Exe, " (deleted)") {
+		j.note("the kubelet's binary was replaced after the start; a restart is pending")
+	}
+	j.noteUnused()
+}
+
+// noteUnused tells of configuration files at well-known places that this
+// kubelet does not read, when they say something else than what it has.
+func (j *judgement) noteUnused() {
+	if j.subject.process == nil {
+		return
+	}
+	used := map[string]bool{}
+	for _, r := range []reading{j.running, j.next} {
+		for _, name := range r.ConfigFiles {
+			used[name] = true
+		}
+		used[r.Config] = true
+	}
+	for _, name := range wellKnownConfigs() {
+		if _, ok := j.facts.Disk.Files[name]; !ok || used[name] {
+			continue
+		}
+		st := kubelet.Start{Args: []kubelet.Arg{{Text: "--config=" + name}}, Cwd: "/"}
+		r := kubelet.Resolve(j.Setting, st, j.facts.Disk)
+		if r.Value != nil && r.Value != j.Expected {
+			j.note("%s says %s but this kubelet does not use that file", place(r.Source), format(r.Value))
+		}
+	}
+}
+
+// wellKnownConfigs lists where provisioners put a kubelet config file; the
+// probe brings those that exist. They never decide a verdict.
+func wellKnownConfigs() []string {
+	return []string{
+		"/etc/kubernetes/kubelet/kubelet-config.json", // EKS AL2, and the CIS text
+		"/etc/default/kubeletconfig.json",             // AKS
+		"/var/lib/kubelet/config.yaml",                // kubeadm
+		"/etc/kubernetes/kubelet/config.json",         // EKS AL2023
+		"/etc/kubernetes/kubelet-config.yaml",         // kubespray
+	}
+}
+
+func (j *judgement) node() Node {
+	f := j.facts
+	n := Node{Hostname: f.Hostname, OS: prettyName(f), BootID: f.BootID, Unit: j.subject.unit}
+	n.Config, n.ConfigDir = j.next.Config, j.next.ConfigDir
+	if p := j.subject.process; p != nil {
+		n.KubeletPID, n.KubeletVersion = p.PID, p.Version
+		if !p.Started.IsZero() {
+			started := p.Started.UTC().Truncate(time.Millisecond)
+			n.KubeletStarted = &started
+		}
+		n.Config, n.ConfigDir = j.running.Config, j.running.ConfigDir
+	}
+	return n
+}
+
+// start is what the process was executed with. Argv is not empty.
+func (p *Process) start() kubelet.Start {
+	argv := make([]kubelet.Arg, len(p.Argv))
+	cmdline := "/proc/" + strconv.Itoa(p.PID) + "/cmdline"
+	for i, text := range p.Argv {
+		argv[i] = kubelet.Arg{Text: text, Origin: kubelet.Source{Kind: kubelet.SourceFlag, Path: cmdline, Text: text}}
+	}
+	args := argv[1:]
+	if own, ok := kubeletArgs(p.Exe, args); ok {
+		args = own
+	}
+	return kubelet.Start{Args: args, Cwd: p.Cwd, Env: p.Env, Version: p.Version}
+}
