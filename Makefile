@@ -1,0 +1,41 @@
+# Every target works on a fresh clone with Go, make and git, except e2e and the
+# lab, which want root on Debian or Ubuntu and install what they need.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+FUZZTIME ?= 30s
+
+.PHONY: help build test race fuzz lint vuln bench cover demo e2e examples clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build bin/fleet, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/fleet ./cmd/fleet
+
+test: ## Run the tests: no root, no network but loopback
+	$(GO) test ./...
+
+race: ## Run the tests with the race detector
+	$(GO) test -race ./...
+
+fuzz: ## Run every fuzz target for FUZZTIME (30s)
+	@scripts/fuzz.sh $(FUZZTIME)
+
+lint: ## gofmt, go vet, staticcheck, shellcheck
+	@scripts/lint.sh
+
+vuln: ## Look for known vulnerabilities
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
+
+bench: ## Run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+demo: ## Start simulated nodes on loopback and audit them
+	@$(GO) run ./cmd/fleet demo
+
+e2e: ## Run the end-to-end tests (root, Debian or Ubuntu)
+	@scripts/e2e.sh
+
+clean: ## Remove what the targets made in this folder
+	rm -rf bin
