@@ -209,7 +209,7 @@ func (p *parser) addressed(e entry, address pair, name string) (entry, bool) {
 // expand writes out the ranges of a host name or address and checks the
 // result.
 func (p *parser) expand(s string, line int, what string) ([]string, bool) {
-	if p.expanded > maxNamed {
+	if p.expanded > p.max.named {
 		return nil, false
 	}
 	names, err := Expand(s)
@@ -217,8 +217,8 @@ func (p *parser) expand(s string, line int, what string) ([]string, bool) {
 		p.addf(line, "", "%v", err)
 		return nil, false
 	}
-	if p.expanded += len(names); p.expanded > maxNamed {
-		p.addf(line, "split the inventory", "the inventory has more than %d names and addresses", maxNamed)
+	if p.expanded += len(names); p.expanded > p.max.named {
+		p.addf(line, "split the inventory", "the inventory has more than %d names and addresses", p.max.named)
 		return nil, false
 	}
 	for _, name := range names {

@@ -31,11 +31,17 @@ func Load(path string, stdin io.Reader) (*Inventory, error) {
 }
 
 func loadFrom(name string, r io.Reader) (*Inventory, error) {
-	data, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
+	data, err := readUpTo(r, MaxBytes)
 	if err != nil {
 		return nil, &Error{Position{File: name}, "cannot read the inventory: " + reason(err), ""}
 	}
 	return Parse(name, data)
+}
+
+// readUpTo reads to the end, or one byte more than the limit, so that Parse
+// sees that there is too much.
+func readUpTo(r io.Reader, limit int64) ([]byte, error) {
+	return io.ReadAll(io.LimitReader(r, limit+1))
 }
 
 // reason is an I/O error without the path, which the message names already.

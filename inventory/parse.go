@@ -43,7 +43,17 @@ const (
 // Text may be UTF-8 or, with a byte order mark, UTF-16, and lines may end in
 // CR LF. The error joins up to ten *Error, each with file and line.
 func Parse(name string, data []byte) (*Inventory, error) {
-	p := &parser{problems: problems{file: name}}
+	return parse(name, data, limits{named: 20 * MaxHosts, globWork: maxGlobWork})
+}
+
+// limits bound the work that a small file can ask for.
+type limits struct {
+	named    int // names and addresses of all lists and groups together, ranges written out
+	globWork int // comparisons of globs with names
+}
+
+func parse(name string, data []byte, max limits) (*Inventory, error) {
+	p := &parser{problems: problems{file: name}, max: max}
 	inv := &Inventory{Name: name}
 	if text, ok := p.decodeText(data); ok {
 		inv.Format, inv.Hosts = p.read(text)
@@ -58,6 +68,7 @@ func Parse(name string, data []byte) (*Inventory, error) {
 // parser reads one inventory.
 type parser struct {
 	problems
+	max      limits
 	expanded int // names and addresses written out so far
 }
 

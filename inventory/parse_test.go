@@ -187,10 +187,6 @@ func TestParseBounds(t *testing.T) {
 	for i := range MaxHosts + 1 {
 		fmt.Fprintf(&many, "host%d\n", i)
 	}
-	manyGroups := ""
-	for i := range 3000 {
-		manyGroups += fmt.Sprintf("  g%d: {hosts: ['n*']}\n", i)
-	}
 	bomb := "x0: &x0 [a,a,a,a,a,a,a,a,a,a]\n"
 	for i := 1; i < 10; i++ {
 		bomb += fmt.Sprintf("x%d: &x%d [%s]\n", i, i, strings.Repeat(fmt.Sprintf("*x%d,", i-1), 10))
@@ -203,9 +199,6 @@ func TestParseBounds(t *testing.T) {
 		"huge range":         {"hosts: ['a[0:999999999999999999]b[0:999999999999999999]']", "more than 100000 hosts"},
 		"alias bomb":         {bomb + "hosts: [a]\n", "alias"},
 		"alias cycle":        {"hosts: &h [*h]\n", "alias"},
-		"repeated range":     {"hosts:\n" + strings.Repeat("  - a[0:99999]\n", 100_000), "more errors, not shown"},
-		"repeated glob":      {"groups:\n" + manyGroups + "hosts: ['n[0:9999]']\n", "too many globs"},
-		"same in groups":     {"groups:\n" + strings.ReplaceAll(manyGroups, "n*", "n[0:9999]"), "names and addresses"},
 		"ansible range":      {"all: {hosts: {'a[0:99999]': , 'b[0:99999]': }}", "more than 100000 hosts"},
 		"large YAML":         {"hosts: [a] #" + strings.Repeat("x", maxYAMLBytes), "MiB"},
 		"deep nesting":       {"hosts: " + strings.Repeat("[", 100_000), "YAML"},
@@ -217,6 +210,27 @@ func TestParseBounds(t *testing.T) {
 			continue
 		}
 		requireErrors(t, err)
+	}
+}
+
+// TestParseWork asks for much work in few bytes.
+func TestParseWork(t *testing.T) {
+	groups := "groups:\n"
+	for i := range 30 {
+		groups += fmt.Sprintf("  g%d: {hosts: ['n*']}\n", i)
+	}
+	named, globs := "more than 2000 names and addresses", "too many globs"
+	for name, tt := range map[string]struct{ in, want string }{
+		"one range many times": {"hosts:\n" + strings.Repeat("  - a[0:99]\n", 100), "more errors, not shown"},
+		"range in many groups": {strings.ReplaceAll(groups, "n*", "n[0:99]"), named},
+		"glob in many groups":  {groups + "hosts: ['n[0:99]']\n", globs},
+		"glob of many ranges":  {"groups: {g: {hosts: ['n[0:999]*']}}\nhosts: ['n[0:99]']\n", globs},
+		"ansible":              {"all: {children: {a: {hosts: {'n[0:999]': }}, b: {hosts: {'n[0:999]': }}, c: {hosts: {'n[0:999]': }}}}\n", named},
+	} {
+		_, err := parse("f", []byte(tt.in), limits{named: 2000, globWork: 2000})
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %.300v, want %q", name, err, tt.want)
+		}
 	}
 }
 

@@ -6,13 +6,8 @@ import (
 	"strings"
 )
 
-const (
-	// maxNamed bounds the names and addresses of all lists and groups together,
-	// ranges written out.
-	maxNamed = 20 * MaxHosts
-	// maxGlobWork bounds the comparisons of globs with names.
-	maxGlobWork = 20_000_000
-)
+// maxGlobWork bounds the comparisons of globs with names, some seconds' work.
+const maxGlobWork = 20_000_000
 
 // record is a host of fleet's own format while its entries are put together.
 type record struct {
@@ -23,6 +18,7 @@ type record struct {
 	listLine int // of the mention in the top-level hosts, 0 when there is none
 	address  setting
 	groups   []membership
+	listed   int // how many of the groups list the host; globs added the rest
 }
 
 // membership is a group of a host and the line that put it there.
@@ -68,7 +64,9 @@ func (p *parser) resolve(f *fleetFile) []Host {
 			}
 		}
 	}
-	p.globs(f, all)
+	if !p.globs(f, all) {
+		return nil
+	}
 	hosts := make([]Host, 0, len(all.list))
 	for _, rec := range all.list {
 		hosts = append(hosts, p.host(f, rec))
@@ -86,13 +84,13 @@ func (p *parser) mention(rec *record, e entry) bool {
 		rec.listLine = e.line
 		return true
 	}
-	i := slices.IndexFunc(rec.groups, func(m membership) bool { return m.group == e.group })
-	if i < 0 {
-		rec.groups = append(rec.groups, membership{e.group, e.line})
-		return true
+	// The entries of a group follow one another, so it can only be the last.
+	if n := len(rec.groups); n > 0 && rec.groups[n-1].group == e.group {
+		p.addf(e.line, fmt.Sprintf("the first stands on line %d", rec.groups[n-1].line), "the host %q is listed twice in its group", rec.name)
+		return false
 	}
-	p.addf(e.line, fmt.Sprintf("the first stands on line %d", rec.groups[i].line), "the host %q is listed twice in its group", rec.name)
-	return false
+	rec.groups = append(rec.groups, membership{e.group, e.line})
+	return true
 }
 
 // describe gives a host what its entry says of it.
@@ -112,17 +110,21 @@ func (p *parser) describe(rec *record, e entry, i int) {
 }
 
 // globs puts the hosts that the globs of the groups choose into their groups.
-func (p *parser) globs(f *fleetFile, all *records) {
+// It reports false when it gives up.
+func (p *parser) globs(f *fleetFile, all *records) bool {
+	for _, rec := range all.list {
+		rec.listed = len(rec.groups)
+	}
 	work := 0
 	for _, e := range f.entries {
 		if !e.glob {
 			continue
 		}
-		if work += len(all.list); work > maxGlobWork {
-			p.addf(e.line, "", "the inventory has too many globs for its %d hosts", len(all.list))
-			return
-		}
 		match, err := newGlob(e.names[0])
+		if work += len(match) * len(all.list); work > p.max.globWork {
+			p.addf(e.line, "", "the inventory has too many globs for its %d hosts", len(all.list))
+			return false
+		}
 		if err != nil {
 			p.addf(e.line, "", "%v", err)
 			continue
@@ -131,15 +133,24 @@ func (p *parser) globs(f *fleetFile, all *records) {
 		for _, rec := range all.list {
 			if match.any(rec.name) {
 				found = true
-				if !slices.ContainsFunc(rec.groups, func(m membership) bool { return m.group == e.group }) {
-					rec.groups = append(rec.groups, membership{e.group, e.line})
-				}
+				rec.join(membership{e.group, e.line})
 			}
 		}
 		if !found {
 			p.addf(e.line, "a glob chooses among hosts written elsewhere in the inventory", "the glob %q matches no host", clip(e.names[0]))
 		}
 	}
+	return true
+}
+
+// join puts a host into a group by a glob, unless it is there. The groups that
+// list the host ascend, and so do those that globs have added after them.
+func (r *record) join(m membership) {
+	_, listed := slices.BinarySearchFunc(r.groups[:r.listed], m.group, func(have membership, group int) int { return have.group - group })
+	if n := len(r.groups); listed || n > 0 && r.groups[n-1].group == m.group {
+		return
+	}
+	r.groups = append(r.groups, m)
 }
 
 // host merges the layers of a host: its own, then its groups', then the
