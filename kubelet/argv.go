@@ -254,9 +254,15 @@ func (p *argvParser) noOptValue(spec flagSpec) string {
 	return spec.kind.noOptValue()
 }
 
+// tabled reports whether a flag that the table lacks is unknown to the kubelet. A
+// kubelet of unknown version is held to the table.
+func (p *argvParser) tabled() bool {
+	return p.release == 0 || p.release >= oldestFlagRelease && p.release <= newestFlagRelease
+}
+
 // unknown deals with a flag that the kubelet does not know, or that the table
-// does not: the flag of a release newer than the table is let through, and a
-// word that follows it is taken for its value.
+// does not: the flag of a release outside the table is let through, and a word
+// that follows it is taken for its value.
 func (p *argvParser) unknown(arg Arg, name string, hasValue bool, rest []Arg) int {
 	normal := strings.ReplaceAll(name, "_", "-")
 	spec, known := findFlag(normal)
@@ -268,11 +274,12 @@ func (p *argvParser) unknown(arg Arg, name string, hasValue bool, rest []Arg) in
 	case known:
 		p.fail(argvSource(arg), fmt.Sprintf("%s (known to kubelets %s, this is %s)", message, spec.span(), p.version))
 		return 0
-	case p.release <= newestFlagRelease || argvNear(normal, p.setting.Flag):
+	case p.tabled() || argvNear(normal, p.setting.Flag):
 		p.fail(argvSource(arg), message)
 		return 0
 	}
-	p.warn(fmt.Sprintf("flag --%s is not in the table of flags, which ends at 1.%d; kubelet %s may know it", name, newestFlagRelease, p.version))
+	p.warn(fmt.Sprintf("flag --%s is not in the table of flags of 1.%d to 1.%d; kubelet %s may know it",
+		name, oldestFlagRelease, newestFlagRelease, p.version))
 	if !hasValue && len(rest) > 0 && !strings.HasPrefix(rest[0].Text, "-") {
 		return 1
 	}

@@ -125,9 +125,10 @@ func TestParseArgs(t *testing.T) {
 		// a flag of no release
 		{"v1.34.4", "--no-such-flag", "", "unknown flag: --no-such-flag", ""},
 		{"", "--no-such-flag", "", "unknown flag: --no-such-flag", ""},
-		{"v1.36.0", "--no-such-flag x --make-iptables-util-chains=false", "false", "", "flag --no-such-flag is not in the table of flags, which ends at 1.34; kubelet v1.36.0 may know it"},
-		{"v1.36.0", "--no-such-flag --make-iptables-util-chains=false", "false", "", "flag --no-such-flag is not in the table of flags, which ends at 1.34; kubelet v1.36.0 may know it"},
-		{"v1.36.0", "--no-such-flag=x y", "", "unknown command y", "flag --no-such-flag is not in the table of flags, which ends at 1.34; kubelet v1.36.0 may know it"},
+		{"v1.36.0", "--no-such-flag x --make-iptables-util-chains=false", "false", "", "flag --no-such-flag is not in the table of flags of 1.20 to 1.34; kubelet v1.36.0 may know it"},
+		{"v1.36.0", "--no-such-flag --make-iptables-util-chains=false", "false", "", "flag --no-such-flag is not in the table of flags of 1.20 to 1.34; kubelet v1.36.0 may know it"},
+		{"v1.36.0", "--no-such-flag=x y", "", "unknown command y", "flag --no-such-flag is not in the table of flags of 1.20 to 1.34; kubelet v1.36.0 may know it"},
+		{"v1.19.3", "--redirect-container-streaming", "", "", "flag --redirect-container-streaming is not in the table of flags of 1.20 to 1.34; kubelet v1.19.3 may know it"},
 		// near relatives of the wanted flag are wrong in every release
 		{"v1.36.0", "--make-iptables-util-chains:true", "", "unknown flag: --make-iptables-util-chains:true", ""},
 		{"v1.36.0", "--makeIPTablesUtilChains=true", "", "unknown flag: --makeIPTablesUtilChains", ""},
@@ -428,5 +429,25 @@ func TestParseArgsAgainstPflag(t *testing.T) {
 		}
 		st := Start{Args: argsOf(words...), Version: testVersions[rnd.IntN(len(testVersions))]}
 		checkAgainstPflag(t, s, st, rnd.IntN(3) == 0)
+	}
+}
+
+func TestReleaseOf(t *testing.T) {
+	for in, want := range map[string]int{
+		"v1.34.4": 34, "1.30": 30, "v1.29.6-eks-1": 29, "v1.28+": 28, "v1.30.0-hotfix.20240828": 30,
+		"": 0, "v2.3.4": 0, "1": 0, "v1.x": 0, "Kubernetes v1.34.4": 0, "v1.99999999999999999999": 0,
+	} {
+		if got := releaseOf(in); got != want {
+			t.Errorf("%q: got %d, want %d", in, got, want)
+		}
+	}
+}
+
+func TestOneLine(t *testing.T) {
+	if got, want := oneLine("a\nb\tc\x1b[31m\xff"), `a b c\x1b[31m`+"\ufffd"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := oneLine(strings.Repeat("x", 5000)); len(got) > maxMessage+10 {
+		t.Errorf("%d bytes", len(got))
 	}
 }

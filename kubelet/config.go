@@ -29,7 +29,7 @@ type ConfigFile struct {
 	// unknown and duplicate fields, one line each with the place.
 	Warnings []string
 
-	data   []byte
+	source locator
 	config *v1beta1.KubeletConfiguration
 	raw    map[string]any // the same content without types
 }
@@ -44,10 +44,10 @@ func DecodeConfig(path string, data []byte) (*ConfigFile, *Fatal) {
 		return nil, configFatal(path, data, fmt.Errorf("kubelet config file %q was empty", path))
 	}
 	codecs := configCodecs()
-	file := &ConfigFile{Path: path, data: data}
+	file := &ConfigFile{Path: path, source: newLocator(data)}
 	obj, gvk, err := codecs.strict.UniversalDeserializer().Decode(data, nil, nil)
 	if strict, ok := runtime.AsStrictDecodingError(err); ok {
-		file.Warnings = configWarnings(path, data, strict.Errors())
+		file.Warnings = configWarnings(path, file.source, strict.Errors())
 		obj, gvk, err = codecs.lenient.UniversalDeserializer().Decode(data, nil, nil)
 	}
 	if err != nil {
@@ -74,7 +74,7 @@ func (f *ConfigFile) Lookup(key string) (Layer, bool) {
 	if written, found := rawLookup(f.raw, keys); !pointer && (!found || written == nil) {
 		return Layer{}, false
 	}
-	line, text := locateKey(f.data, keys)
+	line, text := f.source.find(keys...)
 	return Layer{Value: value, Source: Source{Kind: SourceFile, Path: f.Path, Line: line, Text: text}}, true
 }
 
@@ -87,7 +87,7 @@ func (f *ConfigFile) nearMisses(key string) []string {
 		if slices.Equal(leaf.keys, keys) {
 			continue
 		}
-		line, _ := locateKey(f.data, leaf.keys)
+		line, _ := f.source.find(leaf.keys...)
 		warnings = append(warnings, oneLine(fmt.Sprintf("%s: %s has no effect: the key is spelled %s",
 			place(f.Path, line), strings.Join(leaf.keys, "."), key)))
 	}
@@ -232,7 +232,7 @@ func faultSource(kind SourceKind, path string, data []byte, err error) Source {
 	if m := typeErrorField.FindStringSubmatch(err.Error()); m != nil {
 		// The first element is the name of a Go type.
 		if _, field, ok := strings.Cut(m[1], "."); ok {
-			src.Line, src.Text = locateKey(data, strings.Split(field, "."))
+			src.Line, src.Text = newLocator(data).find(strings.Split(field, ".")...)
 		}
 		return src
 	}
@@ -251,7 +251,7 @@ func faultSource(kind SourceKind, path string, data []byte, err error) Source {
 const maxWarnings = 20
 
 // configWarnings words the errors of strict decoding, each with its place.
-func configWarnings(path string, data []byte, errs []error) []string {
+func configWarnings(path string, source locator, errs []error) []string {
 	var warnings []string
 	for _, err := range errs {
 		for text := range strings.SplitSeq(err.Error(), "\n") {
@@ -262,7 +262,7 @@ func configWarnings(path string, data []byte, errs []error) []string {
 			if len(warnings) == maxWarnings {
 				return append(warnings, oneLine(path+": more of the kind"))
 			}
-			warnings = append(warnings, oneLine(configWarning(path, data, text)))
+			warnings = append(warnings, oneLine(configWarning(path, source, text)))
 		}
 	}
 	return warnings
@@ -274,17 +274,17 @@ var (
 	duplicateKey   = regexp.MustCompile(`^line (\d+): key "(.+)" already set in map$`)
 )
 
-func configWarning(path string, data []byte, text string) string {
+func configWarning(path string, source locator, text string) string {
 	if m := unknownField.FindStringSubmatch(text); m != nil {
-		line, _ := locateKey(data, strings.Split(m[1], "."))
+		line, _ := source.find(strings.Split(m[1], ".")...)
 		return fmt.Sprintf("%s: %s: the kubelet ignores it (lenient decoding)", place(path, line), text)
 	}
 	if m := duplicateField.FindStringSubmatch(text); m != nil {
-		line, _ := locateKey(data, strings.Split(m[1], "."))
+		line, _ := source.find(strings.Split(m[1], ".")...)
 		return fmt.Sprintf("%s: %s: the last one counts (lenient decoding)", place(path, line), text)
 	}
 	if m := duplicateKey.FindStringSubmatch(text); m != nil {
-		return fmt.Sprintf("%s: duplicate field %q: the last one counts (lenient decoding)", place(path, lineNumber(m[1], data)), m[2])
+		return fmt.Sprintf("%s: duplicate field %q: the last one counts (lenient decoding)", place(path, lineNumber(m[1], source.data)), m[2])
 	}
 	return fmt.Sprintf("%s: %s (lenient decoding)", path, text)
 }

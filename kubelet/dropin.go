@@ -37,9 +37,9 @@ func DropInFiles(d Dir) []string {
 
 // dropIn is one decoded file of --config-dir.
 type dropIn struct {
-	path string
-	data []byte
-	raw  map[string]any
+	path   string
+	source locator
+	raw    map[string]any
 }
 
 // configKind is the only kind that a drop-in may have.
@@ -66,7 +66,7 @@ func newDropIn(dir, file string, data []byte, release int) (dropIn, *Fatal) {
 	if !dropInKindOK(gvk, release) {
 		return refuse(nil, fmt.Sprintf("unknown apiVersion/kind: %v", gvk))
 	}
-	return dropIn{path: file, data: data, raw: raw}, nil
+	return dropIn{path: file, source: newLocator(data), raw: raw}, nil
 }
 
 // dropInKindOK holds a drop-in to the one known kind, which kubelets do since
@@ -168,7 +168,7 @@ func (d dropIn) layers(keys []string) []mergeLayer {
 		if leaf.value == nil {
 			continue
 		}
-		line, text := locateKey(d.data, leaf.keys)
+		line, text := d.source.find(leaf.keys...)
 		layers = append(layers, mergeLayer{
 			Layer: Layer{
 				Value:  scalarValue(leaf.value),
@@ -184,7 +184,7 @@ func (d dropIn) layers(keys []string) []mergeLayer {
 func (d dropIn) warnings(key string) []string {
 	var warnings []string
 	for _, leaf := range foldLeaves(d.raw, strings.Split(key, ".")) {
-		line, _ := locateKey(d.data, leaf.keys)
+		line, _ := d.source.find(leaf.keys...)
 		spelled := strings.Join(leaf.keys, ".")
 		if leaf.value == nil {
 			warnings = append(warnings, oneLine(fmt.Sprintf("%s: null for %s puts the default back", place(d.path, line), spelled)))
@@ -318,7 +318,7 @@ func mergedFatal(dropIns []dropIn, err error) *Fatal {
 			continue
 		}
 		fatal.Source.Path = d.path
-		fatal.Source.Line, fatal.Source.Text = locateKey(d.data, leaves[len(leaves)-1].keys)
+		fatal.Source.Line, fatal.Source.Text = d.source.find(leaves[len(leaves)-1].keys...)
 		break
 	}
 	return fatal

@@ -26,10 +26,13 @@ type flagSpec struct {
 	global bool
 }
 
-// newestFlagRelease is the newest minor release of Kubernetes 1.x whose flags
-// the table holds completely. A flag that a newer kubelet is started with and
-// the table lacks is not held to be wrong.
-const newestFlagRelease = 34
+// The minor releases of Kubernetes 1.x whose flags the table holds. A flag that an
+// older or newer kubelet is started with and the table lacks is not held to be
+// wrong.
+const (
+	oldestFlagRelease = 20
+	newestFlagRelease = 34
+)
 
 // findFlag returns the row of a flag by its normalised name.
 func findFlag(name string) (flagSpec, bool) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -20,17 +21,33 @@ func isJSON(data []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeftFunc(data, unicode.IsSpace), []byte{'{'})
 }
 
-// locateKey finds where a file sets a key for the last time. The text is the key
+// locator finds keys in the source of one file.
+type locator struct {
+	data []byte
+	yaml func() *yaml.Node // the first document, nil when it cannot be read
+}
+
+func newLocator(data []byte) locator {
+	return locator{data: data, yaml: sync.OnceValue(func() *yaml.Node {
+		var doc yaml.Node
+		if err := yaml.NewDecoder(bytes.NewReader(data)).Decode(&doc); err != nil || len(doc.Content) == 0 {
+			return nil
+		}
+		return doc.Content[0]
+	})}
+}
+
+// find tells where the file sets a key for the last time. The text is the key
 // and its value as written, without what else the line holds. The line is 0 and
 // the text "" when the place cannot be told.
-func locateKey(data []byte, keys []string) (line int, text string) {
-	if isJSON(data) {
-		return locateJSON(data, keys)
+func (l locator) find(keys ...string) (line int, text string) {
+	if isJSON(l.data) {
+		return locateJSON(l.data, keys)
 	}
-	if line, text, ok := locateYAML(data, keys); ok {
+	if line, text, ok := locateYAML(l.data, l.yaml(), keys); ok {
 		return line, text
 	}
-	return locateText(data, keys[len(keys)-1])
+	return locateText(l.data, keys[len(keys)-1])
 }
 
 // span is a range of bytes.
@@ -125,13 +142,11 @@ func skipJSON(data []byte, i int) int {
 	return i
 }
 
-// locateYAML finds a key in the first document of YAML content.
-func locateYAML(data []byte, keys []string) (line int, text string, ok bool) {
-	var doc yaml.Node
-	if err := yaml.NewDecoder(bytes.NewReader(data)).Decode(&doc); err != nil || len(doc.Content) == 0 {
+// locateYAML finds a key in a document of YAML content.
+func locateYAML(data []byte, node *yaml.Node, keys []string) (line int, text string, ok bool) {
+	if node == nil {
 		return 0, "", false
 	}
-	node := doc.Content[0]
 	var key *yaml.Node
 	for _, name := range keys {
 		if key, node = yamlChild(node, name, 0); key == nil {
@@ -212,15 +227,15 @@ func yamlOffset(data []byte, n *yaml.Node) (int, bool) {
 		}
 		start += next + 1
 	}
+	if bytes.HasPrefix(data[start:], []byte("\ufeff")) {
+		start += len("\ufeff") // a byte order mark is not counted as a column
+	}
 	for range n.Column - 1 {
 		if start >= len(data) {
 			return 0, false
 		}
 		_, size := utf8.DecodeRune(data[start:])
 		start += size
-	}
-	if start < len(data) && bytes.HasPrefix(data[start:], []byte("\ufeff")) {
-		start += len("\ufeff") // a byte order mark is not counted as a column
 	}
 	if quoted := start < len(data) && (data[start] == '"' || data[start] == '\''); quoted {
 		return start, n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0
