@@ -32,10 +32,7 @@ func (d *Dialer) dial(ctx context.Context, s Settings) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	known, err := d.known.lookup(s)
-	if err != nil {
-		return nil, err
-	}
+	known := d.known.lookup(s)
 	jump, release, err := d.viaJump(ctx, s)
 	if err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package remote
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -210,15 +209,15 @@ func (k *knownHosts) accept(s Settings, h hostKeys, key ssh.PublicKey) error {
 	if err := appendEntry(f, h.name, key, s.HashKnownHosts.Value); err != nil {
 		return fault(err)
 	}
-	return k.remember(path, h.name, key)
+	k.remember(path, h.name, key)
+	return nil
 }
 
 // remember takes over the line just written without reading the file again.
-func (k *knownHosts) remember(path, name string, key ssh.PublicKey) error {
+func (k *knownHosts) remember(path, name string, key ssh.PublicKey) {
 	file := k.files[path]
 	file.entries = append(file.entries, hostEntry{file: path, line: 0, patterns: name, key: key})
 	file.stamp = stampOf(path)
-	return nil
 }
 
 // appendEntry writes one line in one write, after completing an unfinished
@@ -252,7 +251,7 @@ type fileStamp struct {
 
 func stampOf(path string) fileStamp {
 	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) || err != nil {
+	if err != nil {
 		return fileStamp{size: -1}
 	}
 	return fileStamp{info.Size(), info.ModTime().UnixNano()}

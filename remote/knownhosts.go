@@ -176,7 +176,7 @@ type hostKeys struct {
 // lookup collects the lines for a host. ssh(1) looks up HostKeyAlias, or the
 // host name with the port unless it is 22, and falls back to the name without
 // port (sshconnect.c, check_host_key).
-func (k *knownHosts) lookup(s Settings) (hostKeys, error) {
+func (k *knownHosts) lookup(s Settings) hostKeys {
 	h := hostNames(s)
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -187,7 +187,7 @@ func (k *knownHosts) lookup(s Settings) (hostKeys, error) {
 		}
 		h.add(f.entries)
 	}
-	return h, nil
+	return h
 }
 
 func hostNames(s Settings) hostKeys {
