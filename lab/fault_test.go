@@ -189,15 +189,17 @@ func TestLinger(t *testing.T) {
 	if ok, err := channel.SendRequest("exec", true, ssh.Marshal(struct{ Command string }{"echo hello"})); !ok || err != nil {
 		t.Fatalf("exec: %v, %v", ok, err)
 	}
-	for req := range requests {
-		if req.Type == "exit-status" {
-			break
-		}
+	hello := make([]byte, 6)
+	if _, err := io.ReadFull(channel, hello); err != nil || string(hello) != "hello\n" {
+		t.Fatalf("want the output, got %q, %v", hello, err)
+	}
+	if req := <-requests; req == nil || req.Type != "exit-status" {
+		t.Fatalf("want the exit status, got %+v", req)
 	}
 	closing(f)
 	got, _ := io.ReadAll(channel)
-	if _, open := <-requests; string(got) != "hello\n" || open {
-		t.Errorf("want output and then nothing, got %q", got)
+	if _, open := <-requests; len(got) > 0 || open {
+		t.Errorf("want nothing more, got %q", got)
 	}
 }
 

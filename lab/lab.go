@@ -101,6 +101,9 @@ func (f *Fleet) start() error {
 		return fmt.Errorf("make the client key: %w", err)
 	}
 	f.clientKey = priv
+	if err := f.writeShared(); err != nil {
+		return err
+	}
 	if f.authorized, err = ssh.NewPublicKey(pub); err != nil {
 		return fmt.Errorf("make the client key: %w", err)
 	}
@@ -141,6 +144,7 @@ func (f *Fleet) hangUp() {
 	}
 	for _, n := range f.nodes {
 		n.closeListener()
+		n.gate.open() // the closed connections of a frozen node wait behind it
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -48,17 +49,17 @@ func (p Process) user() string {
 	return p.User
 }
 
-// writeProc writes /proc/PID.
-func (n *node) writeProc(p Process) error {
-	dir := n.host("/proc/" + strconv.Itoa(p.PID))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+// writeProc writes /proc/PID into a directory that plays /proc.
+func writeProc(proc string, p Process, booted time.Time) error {
+	dir := filepath.Join(proc, strconv.Itoa(p.PID))
+	if err := os.MkdirAll(dir+"/ns", 0o755); err != nil {
 		return err
 	}
 	uid := 0
 	if p.user() != "root" {
 		uid = 1000
 	}
-	ticks := int64(p.Started.Sub(n.booted()) / (time.Second / clockTicks))
+	ticks := int64(p.Started.Sub(booted) / (time.Second / clockTicks))
 	stat := fmt.Sprintf("%d (%s) S %d %d %d 0 -1 4194560 1234 0 5 0 310 120 0 0 20 0 14 0 %d 2210000000 25100 18446744073709551615 1 1 0 0 0 0 0 0 2143420159 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
 		p.PID, p.comm(), p.PPID, p.PID, p.PID, ticks)
 	status := fmt.Sprintf("Name:\t%s\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\nUid:\t%[5]d\t%[5]d\t%[5]d\t%[5]d\nGid:\t%[5]d\t%[5]d\t%[5]d\t%[5]d\n",
@@ -79,11 +80,33 @@ func (n *node) writeProc(p Process) error {
 			return err
 		}
 	}
-	if err := os.Mkdir(dir+"/ns", 0o755); err != nil {
-		return err
-	}
 	for name, text := range map[string]string{"exe": p.Exe, "cwd": p.Cwd, "ns/pid": pidNamespace} {
 		if err := os.Symlink(text, dir+"/"+name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sharedProc is where the usual processes lie, which look alike on all nodes.
+func (f *Fleet) sharedProc() string { return filepath.Join(f.opts.Dir, "proc") }
+
+// writeShared writes the usual processes once for all nodes.
+func (f *Fleet) writeShared() error {
+	for _, p := range usual() {
+		p.Started = f.now.Add(-ageKubelet)
+		if err := writeProc(f.sharedProc(), p, f.booted()); err != nil {
+			return fmt.Errorf("write the usual processes: %w", err)
+		}
+	}
+	return nil
+}
+
+// linkShared gives a node the usual processes.
+func (n *node) linkShared() error {
+	for _, p := range usual() {
+		pid := strconv.Itoa(p.PID)
+		if err := os.Symlink(filepath.Join(n.fleet.sharedProc(), pid), n.host("/proc/"+pid)); err != nil {
 			return err
 		}
 	}

@@ -49,6 +49,9 @@ func installPrograms(dir string) error {
 			return fmt.Errorf("install the stand-ins: %w", err)
 		}
 	}
+	if err := os.WriteFile(filepath.Join(dir, "manager.show"), []byte(managerShow()), 0o644); err != nil {
+		return fmt.Errorf("install the stand-ins: %w", err)
+	}
 	return linkTools(filepath.Join(dir, "tools"))
 }
 

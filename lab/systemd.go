@@ -22,7 +22,8 @@ type systemd struct {
 	units     map[string]*unit
 	processes []Process
 	nextPID   int
-	starts    int // invocations so far, for InvocationID
+	starts    int               // invocations so far, for InvocationID
+	published map[string]string // what the state directory holds, by name
 }
 
 // unit is what systemd holds of one unit in memory.
@@ -233,14 +234,18 @@ func lastExecStart(u *unit) string {
 // publish writes everything the stand-ins read. The caller holds s.mu or is
 // alone.
 func (s *systemd) publish() error {
+	if s.published == nil {
+		s.published = map[string]string{}
+		if err := s.n.linkShared(); err != nil {
+			return err
+		}
+	}
 	for _, p := range s.processes {
-		if p.PSOnly {
+		dir := s.n.host("/proc")
+		if _, err := os.Lstat(fmt.Sprintf("%s/%d", dir, p.PID)); p.PSOnly || err == nil {
 			continue
 		}
-		if _, err := os.Lstat(s.n.host(fmt.Sprintf("/proc/%d", p.PID))); err == nil {
-			continue
-		}
-		if err := s.n.writeProc(p); err != nil {
+		if err := writeProc(dir, p, s.n.fleet.booted()); err != nil {
 			return err
 		}
 	}
@@ -262,14 +267,11 @@ func (s *systemd) publishTable() error {
 		list = append(list, p)
 	}
 	slices.SortFunc(list, func(a, b Process) int { return cmp.Compare(a.PID, b.PID) })
-	if err := replaceFile(s.n.stateDir()+"/manager.show", managerShow()); err != nil {
-		return err
-	}
-	return replaceFile(s.n.stateDir()+"/ps", psTable(s.n.fleet.now, list))
+	return s.put("ps", psTable(s.n.fleet.now, list))
 }
 
 func (s *systemd) publishUnit(u *unit) error {
-	base := s.n.stateDir() + "/units/" + u.name
+	base := "units/" + u.name
 	cat := make([]string, len(u.journal))
 	for i, line := range u.journal {
 		_, cat[i], _ = strings.Cut(line, "]: ")
@@ -280,11 +282,11 @@ func (s *systemd) publishUnit(u *unit) error {
 		base + ".files":  lines(append([]string{u.fragment}, u.dropIns...)),
 	}
 	if len(u.journal) > 0 {
-		journal := s.n.stateDir() + "/journal/" + u.name
+		journal := "journal/" + u.name
 		files[journal+".short"], files[journal+".cat"] = lines(u.journal), lines(cat)
 	}
 	for name, data := range files {
-		if err := replaceFile(name, data); err != nil {
+		if err := s.put(name, data); err != nil {
 			return err
 		}
 	}
@@ -298,12 +300,22 @@ func lines(list []string) string {
 	return strings.Join(list, "\n") + "\n"
 }
 
-// replaceFile writes a file in one step for those who read it meanwhile.
-func replaceFile(name, data string) error {
-	if err := os.WriteFile(name+".new", []byte(data), 0o644); err != nil {
+// put writes a file of the state directory if its text is new, in one step for
+// those who read it meanwhile.
+func (s *systemd) put(name, data string) error {
+	before, had := s.published[name]
+	if had && before == data {
+		return nil
+	}
+	s.published[name] = data
+	file := s.n.stateDir() + "/" + name
+	if !had {
+		return os.WriteFile(file, []byte(data), 0o644)
+	}
+	if err := os.WriteFile(file+".new", []byte(data), 0o644); err != nil {
 		return err
 	}
-	return os.Rename(name+".new", name)
+	return os.Rename(file+".new", file)
 }
 
 // touch is what passes while nobody looks: a crash loop goes round once more

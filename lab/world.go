@@ -42,8 +42,9 @@ func (n *node) materialise() error {
 }
 
 func (n *node) write() error {
-	for _, dir := range []string{n.root(), n.stateDir(), n.stateDir() + "/units", n.stateDir() + "/journal", n.root() + "/run", n.root() + "/tmp", n.root() + "/home/" + n.spec.User, n.root() + "/root"} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+	w := writer{root: n.root(), dirs: map[string]bool{}}
+	for _, dir := range []string{"/run", "/tmp", "/proc", "/home/" + n.spec.User, "/../state/units", "/../state/journal"} {
+		if err := w.mkdir(dir); err != nil {
 			return err
 		}
 	}
@@ -52,10 +53,16 @@ func (n *node) write() error {
 	if n.spec.Later != nil {
 		disk = layoutOf(n.spec, *n.spec.Later)
 	}
-	if err := n.writeFiles(start, disk); err != nil {
+	files, touched := n.files(start, disk)
+	for _, p := range slices.Sorted(maps.Keys(files)) {
+		if err := w.file(files[p], n.age(files[p].Later)); err != nil {
+			return err
+		}
+	}
+	if err := n.ageDirs(files, touched); err != nil {
 		return err
 	}
-	if err := n.writeIdentity(start.os); err != nil {
+	if err := n.writeIdentity(w, start.os); err != nil {
 		return err
 	}
 	n.sys = newSystemd(n, start)
@@ -68,49 +75,47 @@ func (n *node) write() error {
 	return n.listenControl()
 }
 
-// writeFiles writes the shape's files and the spec's own. A file that differs
-// between the kubelet's start and now carries the time of the edit.
-func (n *node) writeFiles(start, disk layout) error {
-	var files []File
-	touched := map[string]bool{} // directories in which a name came or went since
+// files are the shape's files with the spec's own over them, by path, and the
+// directories in which a name came or went since the kubelet's start. A file
+// that differs between then and now carries the time of the edit.
+func (n *node) files(start, disk layout) (files map[string]File, touched map[string]bool) {
+	files, touched = map[string]File{}, map[string]bool{}
 	for p := range start.files {
 		if _, kept := disk.files[p]; !kept {
 			touched[path.Dir(p)] = true
 		}
 	}
-	for _, p := range slices.Sorted(maps.Keys(disk.files)) {
-		data := disk.files[p]
+	for p, data := range disk.files {
 		before, had := start.files[p]
 		if !had {
 			touched[path.Dir(p)] = true
 		}
-		files = append(files, File{Path: p, Data: data, Later: !had || before != data})
+		files[p] = File{Path: p, Data: data, Later: !had || before != data}
 	}
 	if start.exe != "" {
 		program := "#!/bin/sh\n[ \"$*\" = --version ] || { echo \"lab: kubelet $* is not simulated\" >&2; exit 64; }\necho Kubernetes " + n.spec.Version + "\n"
-		files = append(files, File{Path: start.exe, Data: program, Mode: 0o755, Later: n.spec.State == StateReplaced})
+		files[start.exe] = File{Path: start.exe, Data: program, Mode: 0o755, Later: n.spec.State == StateReplaced}
 	}
 	if n.spec.State == StateMasked {
-		files = append(files, File{Path: unitPath, Link: "/dev/null"})
+		files[unitPath] = File{Path: unitPath, Link: "/dev/null"}
 	}
 	for _, f := range n.spec.Files {
+		f.Path = path.Clean("/" + f.Path)
 		if _, had := start.files[f.Path]; f.Later && (!had || f.Remove) {
 			touched[path.Dir(f.Path)] = true
 		}
+		files[f.Path] = f
 	}
-	files = append(files, n.spec.Files...)
-	for _, f := range files {
-		if err := n.writeFile(f); err != nil {
-			return err
-		}
-	}
-	return n.ageDirs(files, touched)
+	return files, touched
 }
 
 // ageDirs sets the times of the directories that hold the files.
-func (n *node) ageDirs(files []File, touched map[string]bool) error {
-	for _, f := range files {
-		dir := path.Dir(f.Path)
+func (n *node) ageDirs(files map[string]File, touched map[string]bool) error {
+	dirs := map[string]bool{}
+	for p := range files {
+		dirs[path.Dir(p)] = true
+	}
+	for dir := range dirs {
 		when := n.age(touched[dir])
 		if err := os.Chtimes(n.host(dir), when, when); err != nil && !os.IsNotExist(err) {
 			return err
@@ -127,14 +132,30 @@ func (n *node) age(later bool) time.Time {
 	return n.fleet.now.Add(-ageFiles)
 }
 
-func (n *node) writeFile(f File) error {
-	name := n.host(f.Path)
-	if err := os.RemoveAll(name); err != nil || f.Remove {
+// writer fills a root that is empty at first with as few system calls as it
+// can: a thousand roots are written while their fleet is audited.
+type writer struct {
+	root string
+	dirs map[string]bool // made already
+}
+
+func (w writer) mkdir(dir string) error {
+	if w.dirs[dir] {
+		return nil
+	}
+	w.dirs[dir] = true
+	return os.MkdirAll(filepath.Join(w.root, dir), 0o755)
+}
+
+// file writes one file; a zero time leaves its times alone.
+func (w writer) file(f File, when time.Time) error {
+	if f.Remove {
+		return nil
+	}
+	if err := w.mkdir(path.Dir(f.Path)); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return err
-	}
+	name := filepath.Join(w.root, f.Path)
 	if f.Link != "" {
 		return os.Symlink(f.Link, name)
 	}
@@ -142,16 +163,15 @@ func (n *node) writeFile(f File) error {
 	if mode == 0 {
 		mode = 0o600
 	}
-	if err := writeMode(name, f.Data, mode); err != nil {
+	if err := writeMode(name, f.Data, mode); err != nil || when.IsZero() {
 		return err
 	}
-	when := n.age(f.Later)
 	return os.Chtimes(name, when, when)
 }
 
-// writeMode is os.WriteFile without the umask.
+// writeMode is os.WriteFile for a new file, without the umask.
 func writeMode(name, data string, mode fs.FileMode) error {
-	if err := os.WriteFile(name, []byte(data), 0o600); err != nil {
+	if err := os.WriteFile(name, []byte(data), mode); err != nil || mode&0o077 == 0 {
 		return err
 	}
 	return os.Chmod(name, mode)
@@ -161,26 +181,21 @@ func writeMode(name, data string, mode fs.FileMode) error {
 func (n *node) host(p string) string { return filepath.Join(n.root(), path.Clean("/"+p)) }
 
 // writeIdentity writes what tells one node from another.
-func (n *node) writeIdentity(pretty string) error {
+func (n *node) writeIdentity(w writer, pretty string) error {
 	if n.spec.OS != "" {
 		pretty = n.spec.OS
 	}
 	name, version, _ := strings.Cut(pretty, " ")
-	boot := n.booted()
 	public := map[string]string{
-		"/etc/os-release":                     fmt.Sprintf("PRETTY_NAME=%q\nNAME=%q\nVERSION=%q\nID=%s\n", pretty, name, version, strings.ToLower(name)),
-		"/etc/hostname":                       n.spec.Name + "\n",
-		"/etc/machine-id":                     n.machineID() + "\n",
-		"/proc/sys/kernel/hostname":           n.spec.Name + "\n",
-		"/proc/sys/kernel/random/boot_id":     n.bootID() + "\n",
-		"/proc/sys/kernel/osrelease":          "6.8.0-1034-azure\n",
-		"/proc/stat":                          fmt.Sprintf("cpu  6310 0 4210 991000 310 0 120 0 0 0\nctxt 9182736\nbtime %d\nprocesses 48211\nprocs_running 1\nprocs_blocked 0\n", boot.Unix()),
-		"/proc/version":                       "Linux version 6.8.0-1034-azure (buildd@lcy02) (gcc 13.3.0) #39-Ubuntu SMP\n",
-		"/proc/self/mountinfo":                "25 1 8:1 / / rw,relatime shared:1 - ext4 /dev/root rw\n",
-		"/sys/class/dmi/id/chassis_asset_tag": "7783-7084-3265-9085-8269-3286-77\n",
+		"/etc/os-release":                 fmt.Sprintf("PRETTY_NAME=%q\nNAME=%q\nVERSION=%q\nID=%s\n", pretty, name, version, strings.ToLower(name)),
+		"/etc/hostname":                   n.spec.Name + "\n",
+		"/etc/machine-id":                 n.machineID() + "\n",
+		"/proc/sys/kernel/hostname":       n.spec.Name + "\n",
+		"/proc/sys/kernel/random/boot_id": n.bootID() + "\n",
+		"/proc/stat":                      fmt.Sprintf("cpu  6310 0 4210 991000 310 0 120 0 0 0\nctxt 9182736\nbtime %d\nprocesses 48211\nprocs_running 1\nprocs_blocked 0\n", n.fleet.booted().Unix()),
 	}
-	for _, p := range slices.Sorted(maps.Keys(public)) {
-		if err := n.writeFile(File{Path: p, Data: public[p], Mode: 0o644}); err != nil {
+	for p, data := range public {
+		if err := w.file(File{Path: p, Data: data, Mode: 0o644}, time.Time{}); err != nil {
 			return err
 		}
 	}
@@ -189,12 +204,12 @@ func (n *node) writeIdentity(pretty string) error {
 
 // writeUptime keeps /proc/uptime in step with the clock; every session calls it.
 func (n *node) writeUptime() error {
-	up := time.Since(n.booted()).Seconds()
+	up := time.Since(n.fleet.booted()).Seconds()
 	return os.WriteFile(n.host("/proc/uptime"), fmt.Appendf(nil, "%.2f %.2f\n", up, up*1.9), 0o644)
 }
 
-// booted is when the node booted, to the second as /proc/stat has it.
-func (n *node) booted() time.Time { return n.fleet.now.Add(-ageBoot).Truncate(time.Second) }
+// booted is when the nodes booted, to the second as /proc/stat has it.
+func (f *Fleet) booted() time.Time { return f.now.Add(-ageBoot).Truncate(time.Second) }
 
 func (n *node) digest(what string) []byte {
 	sum := sha256.Sum256([]byte(what + "\x00" + n.spec.Name))
