@@ -125,6 +125,7 @@ func sshReasons() []Reason {
 		{"auth-passphrase", StatusUnknown, "a key file is encrypted and its passphrase was not given or is wrong", "load it with ssh-add, or run on a terminal to be asked"},
 		{"auth-agent", StatusUnknown, "the SSH agent does not answer", "check SSH_AUTH_SOCK, or name a key with --identity"},
 		{"no-shell", StatusUnknown, "the account may log in but not run a command", "use an account with a shell"},
+		{"forwarding-refused", StatusUnknown, "the server forwards no connections", "allow AllowTcpForwarding for this account there, or use another jump host"},
 		{"output-too-large", StatusUnknown, "the command printed more than is accepted", "log in and look: the host sends an endless or a huge answer"},
 		{"sudo-password", StatusUnknown, "sudo wants a password", "run with --ask-become-pass, or give the account NOPASSWD"},
 		{"sudo-wrong-password", StatusUnknown, "sudo refused the password", "run again with the right password"},

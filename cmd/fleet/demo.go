@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet/lab"
+	"fleet/report"
 )
 
 // demoCommand is one `fleet demo`.
@@ -73,7 +74,7 @@ func (d *demoCommand) run() error {
 	fmt.Fprint(d.env.stdout, "\n\n")
 	code := run(args, d.auditEnvironment(dir))
 	fmt.Fprintf(d.env.stdout, "\nThe audit's exit code is %d (see fleet audit --help).\n", code)
-	if code == exitUsage {
+	if code == report.ExitUsage {
 		return fmt.Errorf("the demonstration's own audit was refused")
 	}
 	if d.serve {

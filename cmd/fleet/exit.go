@@ -9,13 +9,6 @@ import (
 	"fleet/report"
 )
 
-// The exit codes of every command; the highest that applies is given. Those
-// of a report's verdicts are report.ExitOK, ExitFail and ExitIncomplete.
-const (
-	exitUsage       = 2   // bad command line, inventory or configuration; nothing was contacted
-	exitInterrupted = 130 // interrupted; what was known is reported
-)
-
 // exitCodesHelp ends the help of every command that connects.
 const exitCodesHelp = `
 Exit codes (the highest that applies):
@@ -59,7 +52,7 @@ func exitCode(err error, stderr io.Writer) int {
 	}
 	var usage usageError
 	if errors.As(err, &usage) {
-		return exitUsage
+		return report.ExitUsage
 	}
 	return report.ExitIncomplete
 }

@@ -63,7 +63,7 @@ func (o *output) deliver(env environment, rep report.Report, interrupted bool) e
 	}
 	record(env, rep)
 	if interrupted {
-		return verdictError{exitInterrupted}
+		return verdictError{report.ExitInterrupted}
 	}
 	return verdict(report.ExitCode(rep))
 }
