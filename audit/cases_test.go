@@ -110,11 +110,11 @@ func (n node) addUnit(f *Facts) {
 }
 
 // addFile adds one file; a directory that is asked for lists it. The contents
-// "missing", "unreadable" and "too-large" are states.
+// "missing", "unreadable", "too-large" and "directory" are states.
 func (n node) addFile(f *Facts, name, data string) {
 	file := kubelet.File{Path: name, State: kubelet.StatePresent, Data: []byte(data), Modified: n.modified(name), Changed: n.modified(name)}
 	switch state := kubelet.FileState(data); state {
-	case kubelet.StateMissing, kubelet.StateUnreadable, kubelet.StateTooLarge:
+	case kubelet.StateMissing, kubelet.StateUnreadable, kubelet.StateTooLarge, kubelet.StateDirectory:
 		file.State, file.Data = state, nil
 	}
 	f.Disk.Files[name] = file
@@ -241,6 +241,7 @@ func TestCases(t *testing.T) {
 		{"E44 wrong kind", withFile("apiVersion: v1\nkind: Pod\n"), "fail wont-start - -", ""},
 		{"E44 with a flag", node{flags: flagF + "=false --config=" + conf, files: map[string]string{conf: ""}}, "fail wont-start false -", ""},
 		{"E45", withFile("missing"), "fail wont-start - -", conf},
+		{"a directory for a file", withFile("directory"), "fail wont-start - -", "is a directory"},
 		{"E46", withFile("unreadable"), "unknown unreadable - -", conf},
 		{"E49", node{flags: "--config=" + conf, files: file(keyK + ": true"), newer: []string{conf}}, "fail restart-pending - true", "changed at 2026-11-01T09:10:00Z, after the kubelet started at 2026-11-01T09:00:00Z"},
 		{"E49 live", node{flags: "--config=" + conf, files: file(keyK + ": true"), newer: []string{conf}, live: false}, "fail restart-pending - true", "has false"},
@@ -269,6 +270,8 @@ func TestCases(t *testing.T) {
 		{"E63", node{next: flagF + ":true", state: map[string]string{"MainPID": "0", "ActiveState": "activating", "SubState": "auto-restart", "NRestarts": "41"},
 			facts: func(f *Facts) { f.Journal = []string{"x", "E1101 run.go:72] \"command failed\" err=\"unknown flag\""} }}, "unknown crash-loop nil -", "command failed"},
 		{"E63 alive for a moment", node{state: map[string]string{"NRestarts": "41"}, main: func(p *Process) { p.Started = startTime.Add(59*time.Minute + 55*time.Second) }}, "unknown crash-loop nil true", "41 times"},
+		{"E63 gone already", node{state: map[string]string{"NRestarts": "2"}, main: func(p *Process) { p.Argv = nil }}, "unknown crash-loop nil true", "2 times"},
+		{"restarted long ago", node{state: map[string]string{"NRestarts": "41"}}, "pass default true true", ""},
 		{"E64", node{procs: []Process{
 			{PID: 9, Comm: "grep", Exe: "/usr/bin/grep", Argv: []string{"grep", "kubelet"}},
 			{PID: 10, Comm: "vim", Exe: "/usr/bin/vim", Argv: []string{"vim", "kubelet.conf"}},

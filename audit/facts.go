@@ -236,6 +236,9 @@ func (f *Facts) addProcess(s section) {
 		i++
 	}
 	if i == len(f.Processes) {
+		if s.name != "cmdline" && s.name != "process" {
+			return // of a process that could not be seen
+		}
 		f.Processes = append(f.Processes, Process{PID: pid})
 	}
 	p := &f.Processes[i]

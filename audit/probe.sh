@@ -35,18 +35,20 @@ else
 fi
 
 # state_of PATH: sets $state. Without root a path below a directory that cannot
-# be searched looks missing and is not.
+# be searched looks missing and may not be.
 state_of() {
 	if [ -d "$1" ]; then
-		state=not-regular
+		state=directory
 	elif [ -f "$1" ] || [ -c "$1" ]; then
 		if [ -r "$1" ]; then state=present; else state=unreadable; fi
 	elif [ -e "$1" ]; then
 		state=not-regular
-	elif [ -L "$1" ] || [ "$uid" = 0 ] || [ -x "${1%/*}/" ]; then
-		state=missing
 	else
-		state=unreadable
+		state=missing
+		[ -L "$1" ] || [ "$uid" = 0 ] && return
+		above=${1%/*}
+		while [ -n "$above" ] && [ ! -d "$above" ]; do above=${above%/*}; done
+		[ -x "$above/" ] || state=unreadable
 	fi
 }
 
@@ -91,7 +93,7 @@ listing() {
 			if [ -L "$R$d" ]; then state=not-regular; fi
 		else
 			state_of "$R$d"
-			case $state in present) state=not-regular ;; esac
+			case $state in present | unreadable) [ -e "$R$d" ] && state=not-regular ;; esac
 		fi
 		section dir "$state" "$d"
 	done
@@ -224,6 +226,8 @@ hints() {
 @env /' \
 		-e 's/^[[:space:]]*ExecStart[[:space:]]*=[-@:+!|[:space:]]*/\
 @exe /' \
+		-e 's/^[[:space:]]*WorkingDirectory[[:space:]]*=[-[:space:]]*/\
+@cwd /' \
 		-e '/\n@/p' | sed -n -e 's/^@\([a-z]*\) \(\/[^[:space:]"'\'']*\).*/\1 \2/p'
 }
 
@@ -234,6 +238,7 @@ follow() {
 	'env '* | 'file '*) file "${1#* }" ;;
 	'dir '*) config_dir "${1#* }" ;;
 	'exe '*) executable "${1#* }" ;;
+	'cwd '*) presence "${1#* }" ;;
 	esac
 }
 
@@ -244,6 +249,17 @@ executable() {
 	state_of "$R$1"
 	section file "$state" "$1"
 	echo -
+}
+
+# presence DIR: whether the directory is there, without what is in it.
+presence() {
+	case $brought in *"$nl$1$nl"*) return ;; esac
+	brought=$brought$1$nl
+	state_of "$R$1"
+	case $state in
+	directory) section dir present "$1" ;;
+	missing) section dir missing "$1" ;;
+	esac
 }
 
 config_dir() {

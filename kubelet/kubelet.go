@@ -57,7 +57,8 @@ const (
 	StatePresent    FileState = "present"
 	StateMissing    FileState = "missing"     // ENOENT on the node
 	StateUnreadable FileState = "unreadable"  // exists, permission refused or I/O error
-	StateNotRegular FileState = "not-regular" // a directory, socket, device, ...
+	StateDirectory  FileState = "directory"   // what a program that reads it is told
+	StateNotRegular FileState = "not-regular" // a socket, device, ...; for a Dir: not a directory
 	StateTooLarge   FileState = "too-large"   // larger than the probe carries; Data is cut short
 )
 
@@ -71,6 +72,9 @@ type File struct {
 	Changed  time.Time // st_ctime, symlinks followed
 	Target   string    // where a symlink leads, "" for anything else
 }
+
+// irregular tells a path that is there and is not a regular file.
+func (f File) irregular() bool { return f.State == StateDirectory || f.State == StateNotRegular }
 
 // Dir is one directory as a node had it: every path below it that is not a
 // directory, in no particular order, as `find DIR ! -type d` names them

@@ -254,7 +254,8 @@ func (r *resolver) readDropIn(file string) ([]byte, bool) {
 }
 
 // read returns the content of a path. A missing one is refused with the words
-// of refusal; one that was not looked at is needed; any other state blocks.
+// of refusal, a directory likewise; one that was not looked at is needed; any
+// other state blocks.
 func (r *resolver) read(path string, kind SourceKind, refusal func(cause string) string) ([]byte, bool) {
 	file, ok := r.disk.Files[path]
 	src := Source{Kind: kind, Path: path}
@@ -266,6 +267,8 @@ func (r *resolver) read(path string, kind SourceKind, refusal func(cause string)
 	case file.State == StateMissing:
 		cause := fmt.Sprintf("open %s: no such file or directory", path)
 		r.refuse(&Fatal{Message: oneLine(refusal(cause)), Source: src})
+	case file.State == StateDirectory:
+		r.refuse(&Fatal{Message: oneLine(refusal(fmt.Sprintf("read %s: is a directory", path))), Source: src})
 	default:
 		r.block(src, file.State)
 	}

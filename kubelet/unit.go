@@ -194,7 +194,7 @@ func (l unitLoader) readable(f File) (masked, ok bool) {
 		return false, true
 	case f.State == StateMissing: // a symlink that leads nowhere
 		l.u.Fatal = &Fatal{Message: "Unit " + l.u.Name + " not found.", Source: at}
-	case f.State == StateNotRegular:
+	case f.irregular():
 		l.u.Fatal = &Fatal{Message: "Unit " + l.u.Name + " failed to load properly: Is a directory", Source: at}
 	default:
 		l.u.Blocked = unitBlocked(f)
@@ -253,7 +253,7 @@ func (l unitLoader) lookup(name string) (entry string, found bool) {
 			} else if kind == unitLinked {
 				return p, true
 			}
-		case f.State != StateMissing && f.State != StateNotRegular:
+		case f.State != StateMissing && !f.irregular():
 			return p, true
 		}
 	}
@@ -311,7 +311,7 @@ func (l unitLoader) dropIns() {
 		if unitIsNull(f) || f.State == StateMissing {
 			continue
 		}
-		if f.State == StateNotRegular {
+		if f.irregular() {
 			l.u.warn(p + ": not a regular file; ignored")
 			continue
 		}
@@ -419,7 +419,7 @@ func unitBlocked(f File) *Fatal {
 	if f.State == StateTooLarge {
 		message = f.Path + " is too large to be read"
 	}
-	if f.State == StateNotRegular {
+	if f.irregular() {
 		message = f.Path + " is not a regular file"
 	}
 	return &Fatal{Message: message, Source: Source{Kind: SourceFlag, Path: f.Path}}
