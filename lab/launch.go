@@ -100,6 +100,9 @@ func (n *node) lookFile(p string) kubelet.File {
 	case err != nil:
 		f.State = kubelet.StateUnreadable
 		return f
+	case info.IsDir():
+		f.State = kubelet.StateDirectory
+		return f
 	case !info.Mode().IsRegular():
 		f.State = kubelet.StateNotRegular
 		return f

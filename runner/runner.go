@@ -84,16 +84,23 @@ func interrupted() error {
 }
 
 // Run calls the task once for each host and returns one result for each, in
-// the order of hosts. It returns when every host has its result: at the latest
+// the order of hosts, in which they are also started. It returns when every host has its result: at the latest
 // when ctx ends or all deadlines have passed, plus a short grace. A task that
 // does not obey its context is left behind. A task's panic is its host's error.
 func Run[T any](ctx context.Context, hosts []inventory.Host, o Options, task func(context.Context, inventory.Host) (T, error)) []Result[T] {
 	r := run[T]{options: o, task: task, results: make([]Result[T], len(hosts))}
+	places := make(chan struct{}, parallel(o.Parallel))
 	var group errgroup.Group
-	group.SetLimit(parallel(o.Parallel))
 	for i, host := range hosts {
 		r.results[i].Host = host
+		if !r.place(ctx, places) {
+			r.results[i].Err = notReached()
+			r.observe(i, 0, 1, true)
+			continue
+		}
+		r.start(i)
 		group.Go(func() error {
+			defer func() { <-places }()
 			r.host(ctx, i)
 			return nil
 		})
@@ -120,16 +127,27 @@ type run[T any] struct {
 	done, running int
 }
 
-// host works on one host from start to result.
+// place waits for a free place; false means that no further host is started.
+func (r *run[T]) place(ctx context.Context, places chan<- struct{}) bool {
+	select {
+	case places <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	case <-r.options.Stop:
+		return false
+	}
+	return ctx.Err() == nil && !isClosed(r.options.Stop)
+}
+
+// start counts a host as under way. It is called in the order of the hosts.
+func (r *run[T]) start(i int) {
+	r.results[i].Started = time.Now()
+	r.observe(i, 1, 0, false)
+}
+
+// host works on one started host until it has its result.
 func (r *run[T]) host(ctx context.Context, i int) {
 	result := &r.results[i]
-	if ctx.Err() != nil || isClosed(r.options.Stop) {
-		result.Err = notReached()
-		r.observe(i, 0, 1, true)
-		return
-	}
-	result.Started = time.Now()
-	r.observe(i, 1, 0, false)
 	result.Value, result.Err = r.bounded(ctx, result.Host)
 	result.Duration = time.Since(result.Started)
 	r.observe(i, -1, 1, true)

@@ -111,7 +111,7 @@ func TestEndOfOneHost(t *testing.T) {
 func TestStopLetsRunningHostsFinish(t *testing.T) {
 	stop := make(chan struct{})
 	got := Run(t.Context(), hosts(10), Options{Parallel: 2, Stop: stop}, func(_ context.Context, h inventory.Host) (int, error) {
-		if h.Name == "node0001" {
+		if h.Name == "node0001" { // the second to start
 			close(stop)
 		}
 		<-stop
@@ -130,7 +130,7 @@ func TestStopLetsRunningHostsFinish(t *testing.T) {
 func TestAbortEndsEverything(t *testing.T) {
 	ctx, abort := context.WithCancel(t.Context())
 	got := Run(ctx, hosts(6), Options{Parallel: 2}, func(ctx context.Context, h inventory.Host) (int, error) {
-		if h.Name == "node0001" {
+		if h.Name == "node0001" { // the second to start
 			abort()
 		}
 		<-ctx.Done()
