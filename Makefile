@@ -5,10 +5,10 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 FUZZTIME ?= 30s
 
-.PHONY: help build test race fuzz lint vuln bench cover demo e2e examples clean
+.PHONY: help build test race fuzz lint vuln bench cover demo e2e lab-up lab-down clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/fleet, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/fleet ./cmd/fleet
@@ -26,7 +26,7 @@ lint: ## gofmt, go vet, staticcheck, shellcheck
 	@scripts/lint.sh
 
 vuln: ## Look for known vulnerabilities
-	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
+	@scripts/vuln.sh
 
 bench: ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
@@ -34,8 +34,14 @@ bench: ## Run the benchmarks
 demo: ## Start simulated nodes on loopback and audit them
 	@$(GO) run ./cmd/fleet demo
 
-e2e: ## Run the end-to-end tests (root, Debian or Ubuntu)
+e2e: ## Run the end-to-end tests on real nodes (root, Debian or Ubuntu)
 	@scripts/e2e.sh
+
+lab-up: ## Boot the real nodes to play with; prints what to try
+	@$(GO) run ./lab/real/cmd/lab up
+
+lab-down: ## Remove every lab and all it started
+	@$(GO) run ./lab/real/cmd/lab down
 
 clean: ## Remove what the targets made in this folder
 	rm -rf bin

@@ -12,6 +12,8 @@
 # The answer is a row of sections, each a line "--NONCE NAME ARGUMENTS" after a
 # line feed, then its body as it is, to the next such line. The last is "end".
 
+# shellcheck disable=SC2154 # the lines in front assign them
+
 set -u
 LC_ALL=C
 TZ=UTC0

@@ -11,9 +11,7 @@ import (
 // its unit comes to. The command line is written out here, not derived from
 // the files, so that a test can hold the product's own derivation against it.
 type layout struct {
-	files map[string]string
-	// links are symbolic links by path.
-	links    map[string]string
+	files    map[string]string
 	exe      string
 	args     []string // after argv[0]
 	cwd      string

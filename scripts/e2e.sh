@@ -1,16 +1,17 @@
 #!/bin/sh
-# Runs the end-to-end tests. They want root on Debian or Ubuntu, because they
-# start real OpenSSH servers with accounts of their own; what they need is
-# installed here.
+# Runs the end-to-end tests. They want root on Debian or Ubuntu: they start
+# OpenSSH servers with accounts of their own, and whole nodes with systemd, a
+# kubelet and an API server. What they need is installed or built here; what
+# takes long to build is kept in /var/cache/fleet-e2e, or $FLEET_E2E_CACHE.
 set -eu
 cd "$(dirname "$0")/.."
 
 if [ "$(id -u)" != 0 ]; then
-	echo "make e2e wants root: it creates accounts and starts servers" >&2
+	echo "make e2e wants root: it creates accounts, starts servers and boots nodes" >&2
 	exit 1
 fi
 missing=
-for pair in sshd:openssh-server ssh:openssh-client sudo:sudo busybox:busybox shellcheck:shellcheck; do
+for pair in sshd:openssh-server ssh:openssh-client sudo:sudo busybox:busybox bash:bash; do
 	command -v "${pair%%:*}" >/dev/null || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair#*:}"
 done
 if [ -n "$missing" ]; then
@@ -18,4 +19,5 @@ if [ -n "$missing" ]; then
 	# shellcheck disable=SC2086 # one word a package is meant
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
 fi
-go test -tags e2e -count=1 -timeout 40m "$@" ./...
+go run ./lab/real/cmd/lab provision
+exec go test -tags e2e -count=1 -p 1 -timeout 45m "$@" ./remote ./lab/real/... ./e2e

@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-unformatted=$(gofmt -l $(git ls-files '*.go'))
+unformatted=$(git ls-files -z '*.go' | xargs -0 gofmt -l)
 if [ -n "$unformatted" ]; then
 	echo "not gofmt-ed: $unformatted" >&2
 	exit 1
@@ -20,10 +20,8 @@ if ! command -v shellcheck >/dev/null; then
 	exit 1
 fi
 git ls-files '*.sh' .ci/run lab/standins | while read -r script; do
-	case $(head -n 1 "$script") in
-	*bash*) shell=bash ;;
-	*) shell=sh ;;
-	esac
-	shellcheck -s "$shell" "$script"
+	dialect='sh'
+	case $(head -n 1 "$script") in *bash*) dialect='bash' ;; esac
+	shellcheck -s "$dialect" "$script"
 done
 go mod tidy -diff

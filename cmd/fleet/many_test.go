@@ -54,10 +54,10 @@ func (s started) audit(t testing.TB, args ...string) (int, report.Report) {
 // them mute. The limits are generous, because nodes and client share this
 // machine's cores; the mute node must not take the run down with it.
 func TestManyHosts(t *testing.T) {
-	specs := append(lab.ManyNodes(1000), lab.NodeSpec{Name: "mute", Fault: lab.FaultMute})
+	specs := append(lab.ManyNodes(manyHosts), lab.NodeSpec{Name: "mute", Fault: lab.FaultMute})
 	fleet := start(t, specs)
 	code, rep := fleet.audit(t, "--connect-timeout", "60s", "--timeout", "3m")
-	if code != report.ExitIncomplete || rep.Summary.Total != 1001 || rep.Summary.Unknown != 1 {
+	if code != report.ExitIncomplete || rep.Summary.Total != manyHosts+1 || rep.Summary.Unknown != 1 {
 		t.Errorf("exit code %d, summary %+v", code, rep.Summary)
 	}
 	if rep.Summary.Fail == 0 || rep.Summary.Pass == 0 {
