@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -328,7 +329,22 @@ func (s *selector) missing(pattern string, at Position) {
 	if len(s.list) < maxReported {
 		hint = nearHint(nearest(pattern, s.everyName()), hint)
 	}
+	if label := s.labelWith(pattern); label != "" {
+		hint = "did you mean " + label + "?"
+	}
 	s.fault(at, hint, fmt.Sprintf("%q is neither a host nor a group of the inventory", clip(pattern)))
+}
+
+// labelWith names a label with this value, "" when there is none.
+func (s *selector) labelWith(value string) string {
+	for _, h := range s.inv.Hosts {
+		for _, key := range slices.Sorted(maps.Keys(h.Labels)) {
+			if h.Labels[key] == value {
+				return key + "=" + value
+			}
+		}
+	}
+	return ""
 }
 
 // fault records an error at a place of a file, or at none.

@@ -127,6 +127,7 @@ func TestSelectErrors(t *testing.T) {
 	}{
 		{[]string{"aks-np1-vmss00000c"}, []string{`"aks-np1-vmss00000c" is neither a host nor a group`, "did you mean aks-np1-vmss000008, aks-np1-vmss000009, aks-np1-vmss00000a?"}},
 		{[]string{"np3"}, []string{"did you mean np1, np2?"}},
+		{[]string{"2"}, []string{"did you mean zone=2?"}},
 		{[]string{"completely-else"}, []string{"nodes.yaml has 8 hosts", "aks-np1-vmss000008"}},
 		{[]string{"!np3"}, []string{"np3", "np1"}},
 		{[]string{"", "np1"}, []string{"empty"}},

@@ -36,12 +36,37 @@ func (s *selection) hosts(env environment) (*inventory.Inventory, []inventory.Ho
 	}
 	hosts, err := inv.Select(s.limit, inventory.Sources{
 		ReadFile: os.ReadFile,
-		Run:      func(id, status string) ([]string, error) { return recordedHosts(env, id, status) },
+		Run:      func(id, status string) ([]string, error) { return presentHosts(env, inv, id, status) },
 	})
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
 	return inv, hosts, nil
+}
+
+// presentHosts leaves out the hosts of a recorded run that the inventory no
+// longer has, and says so: scale sets come and go between two runs.
+func presentHosts(env environment, inv *inventory.Inventory, id, status string) ([]string, error) {
+	names, err := recordedHosts(env, id, status)
+	if err != nil {
+		return nil, err
+	}
+	have := map[string]bool{}
+	for _, h := range inv.Hosts {
+		have[h.Name] = true
+	}
+	var present, gone []string
+	for _, name := range names {
+		if have[name] {
+			present = append(present, name)
+		} else {
+			gone = append(gone, name)
+		}
+	}
+	if len(gone) > 0 {
+		env.warn("run %s has %s that the inventory no longer has: %s", id, plural(len(gone), "host"), strings.Join(inventory.Fold(gone), ","))
+	}
+	return present, nil
 }
 
 func (s *selection) load(env environment) (*inventory.Inventory, error) {
