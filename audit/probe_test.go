@@ -230,8 +230,12 @@ func shells(t *testing.T) [][]string {
 	t.Helper()
 	var out [][]string
 	for _, argv := range [][]string{{"sh"}, {"dash"}, {"bash"}, {"busybox", "ash"}} {
-		if _, err := exec.LookPath(argv[0]); err == nil {
+		_, err := exec.LookPath(argv[0])
+		switch {
+		case err == nil:
 			out = append(out, argv)
+		case everyShell:
+			t.Error(err)
 		}
 	}
 	if len(out) == 0 {

@@ -11,7 +11,7 @@ if [ "$(id -u)" != 0 ]; then
 	exit 1
 fi
 missing=
-for pair in sshd:openssh-server ssh:openssh-client sudo:sudo busybox:busybox bash:bash; do
+for pair in sshd:openssh-server ssh:openssh-client sudo:sudo busybox:busybox bash:bash dash:dash; do
 	command -v "${pair%%:*}" >/dev/null || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair#*:}"
 done
 if [ -n "$missing" ]; then
@@ -20,4 +20,5 @@ if [ -n "$missing" ]; then
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
 fi
 go run ./lab/real/cmd/lab provision
+go test -tags e2e -count=1 -run TestProbe ./audit
 exec go test -tags e2e -count=1 -p 1 -timeout 45m "$@" ./remote ./lab/real/... ./e2e
