@@ -102,6 +102,9 @@ func (t *envTable) variable(name string) Variable {
 // from starting.
 func (u *Unit) environment(d Disk, l *Launch) *envTable {
 	t := &envTable{vars: map[string]*envVar{}}
+	for _, e := range u.loginEnvironment() {
+		t.setAssignment(unitTextOf(e, 0, nil))
+	}
 	for _, e := range u.manager.Environment {
 		if envAssignmentValid([]byte(e)) {
 			t.setAssignment(unitTextOf(e, 0, nil))
@@ -117,6 +120,19 @@ func (u *Unit) environment(d Disk, l *Launch) *envTable {
 		t.unset(pattern)
 	}
 	return t
+}
+
+// loginEnvironment is what systemd adds for a service with User= or
+// WorkingDirectory=~, the weakest layer of all (build_environment in
+// src/core/execute.c). Of other accounts than root only the node knows it.
+func (u *Unit) loginEnvironment() []string {
+	switch {
+	case u.User == "root" || u.User == "0":
+		return []string{"HOME=/root", "LOGNAME=root", "USER=root"}
+	case u.User == "" && u.WorkingDirectory == "~":
+		return []string{"HOME=/root"}
+	}
+	return nil
 }
 
 // environmentFile follows exec_context_load_environment() for one setting.
