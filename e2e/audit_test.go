@@ -29,17 +29,13 @@ type operator struct {
 	home string
 }
 
-func newOperator(t *testing.T) operator {
+func newOperator(t *testing.T, lab *real.Lab) operator {
 	t.Helper()
 	dir := t.TempDir()
 	bin := filepath.Join(dir, "fleet")
 	build := exec.CommandContext(ctx, "go", "build", "-o", bin, "fleet/cmd/fleet")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build fleet: %v\n%s", err, out)
-	}
-	lab, err := real.Up(ctx, real.Options{Name: auditLab, Log: os.Stderr})
-	if err != nil {
-		t.Fatal(err)
 	}
 	return operator{lab: lab, bin: bin, home: dir}
 }
@@ -98,7 +94,11 @@ func summary(h report.Host) string {
 // TestAuditOfRealNodes audits a fleet with a node in every shape, logged in as
 // on AKS, one of them behind another.
 func TestAuditOfRealNodes(t *testing.T) {
-	o := newOperator(t)
+	lab, err := real.Up(ctx, real.Options{Name: auditLab, Log: os.Stderr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := newOperator(t, lab)
 	t.Run("every shape", o.everyShape)
 	t.Run("node list", o.nodeList)
 	t.Run("working directory", o.workingDirectory)
