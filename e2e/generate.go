@@ -123,10 +123,11 @@ var brokenForms = []weighted{
 
 // otherFlags are further arguments that a kubelet takes. Some take the argument
 // after them as their value, whatever it is. Flags whose values the kubelet
-// validates beyond their type are left out: the project does not judge that.
+// validates beyond their type are left out, because the project does not judge
+// that, and so are those for which it makes directories, which would stay.
 var otherFlags = []weighted{
 	{6, "--v=2"}, {3, "--v 2"}, {2, "-v 2"}, {2, "-v=2"}, {2, "-v2"}, {3, "--max-pods=110"}, {3, "--max-pods 30"}, {2, "--max_pods 30"},
-	{4, "--cluster-domain=a=b,c=d"}, {3, "--cluster-domain a=b"}, {2, "--volume-plugin-dir"}, {1, "--cluster-domain"}, {1, "--pod-infra-container-image"},
+	{4, "--cluster-domain=a=b,c=d"}, {3, "--cluster-domain a=b"}, {2, "--runtime-cgroups"}, {1, "--cluster-domain"}, {1, "--pod-infra-container-image"},
 	{3, "--pod-infra-container-image=a<1%,b<10%"}, {2, "--event-qps=0"}, {2, "--event-qps 7"}, {2, "--event_qps=9"}, {1, "--event-qps=0x10"},
 	{2, "--serialize-image-pulls=false"}, {1, "--feature-gates=RotateKubeletServerCertificate=true"}, {2, "--rotate-certificates=false"}, {1, "--vmodule=a=1"},
 	{1, "--version=false"}, {1, "--enable-server"}, {2, "--cluster-dns=10.0.0.10"}, {1, "--register-node=false"}, {1, "--volume-plugin-dir=/tmp/plugins"},
@@ -137,7 +138,7 @@ var otherFlags = []weighted{
 // brokenFlags are further arguments that end the kubelet, not all of them with
 // an error.
 var brokenFlags = []weighted{
-	{1, "--event-qps=many"}, {1, "--feature-gates= "}, {1, "--feature-gates=NoSuchGate=true"}, {1, "--rotate-certificates false"}, {1, "--container-runtime=remote"},
+	{1, "--event-qps=many"}, {1, "--feature-gates= "}, {1, "--rotate-certificates false"}, {1, "--container-runtime=remote"},
 	{1, "--no-such-flag"}, {1, "--no-such-flag=x"}, {1, "--log-dir=/tmp"}, {1, "--logtostderr"}, {1, "--v"}, {1, "-v"}, {1, "--version"}, {1, "--version=raw"}, {1, "--version=yes"},
 	{1, "--help"}, {1, "-h"}, {1, "-vh"}, {1, "--cluster-dns"}, {1, "--streaming-connection-idle-timeout=4"}, {1, "kubelet"}, {1, ""}, {1, "--keep-terminated-pod-volumes=false"},
 }

@@ -11,7 +11,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -158,7 +157,7 @@ func newBuilder(o Options) (*builder, error) {
 	}
 	b := &builder{hosts: map[string]sshKey{}, log: logger(o.Log)}
 	b.state = &state{Name: o.Name, ID: token(), Owner: os.Getpid(), OwnerStart: startTime(os.Getpid()),
-		Sysctls: readSysctls(), NamespaceMount: isMountPoint("/run/netns")}
+		Sysctls: readSysctls(), NamespaceMount: namespaceMount()}
 	kubelets := false
 	for i, n := range o.Nodes {
 		if _, ok := shapes()[n.Shape]; !ok {
@@ -376,7 +375,14 @@ func logger(w io.Writer) func(format string, args ...any) {
 	return func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 }
 
-func isMountPoint(path string) bool {
-	points, err := mountsBelow(filepath.Clean(path))
-	return err == nil && slices.Contains(points, path)
+// namespaceMount says whether /run/netns was a mount point before any lab.
+func namespaceMount() bool {
+	names, _ := Names() // none to ask then
+	for _, name := range names {
+		if other, err := readState(name); err == nil && !other.NamespaceMount {
+			return false
+		}
+	}
+	points, err := mountsBelow("/run/netns")
+	return err == nil && len(points) > 0
 }

@@ -31,7 +31,7 @@ type state struct {
 	// Sysctls are settings of the machine that a kubelet changes for all
 	// (pkg/kubelet/cm, setupKernelTunables), as they were before.
 	Sysctls map[string]string `json:"sysctls"`
-	// NamespaceMount says that /run/netns was a mount point before.
+	// NamespaceMount says that /run/netns was a mount point before any lab.
 	NamespaceMount bool        `json:"namespace_mount"`
 	Nodes          []nodeState `json:"nodes"`
 }
