@@ -310,6 +310,7 @@ func TestCases(t *testing.T) {
 		{"latent by a flag", node{next: flagF + "=false"}, "fail latent true false", ""},
 
 		// The live witness.
+		{"E49 live agrees with the disk", node{flags: "--config=" + conf, files: file(keyK + ": false"), newer: []string{conf}, live: false}, "fail file-false - false", conf + ":3"},
 		{"E81", node{flags: flagF + "=false", live: true}, "fail witnesses-disagree false false", ""},
 		{"E82", node{live: true}, "pass default true true", ""},
 	} {

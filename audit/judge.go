@@ -18,8 +18,15 @@ type Policy struct {
 // Live is the third witness: what the API server's configz endpoint says of
 // the running kubelet.
 type Live struct {
-	Value  any
-	Source kubelet.Source
+	Value any
+	Path  string // of the request
+}
+
+// sourceLive is the kind of the third witness's source.
+const sourceLive kubelet.SourceKind = "live"
+
+func (l Live) layer() kubelet.Layer {
+	return kubelet.Layer{Value: l.Value, Source: kubelet.Source{Kind: sourceLive, Path: l.Path}}
 }
 
 // Judge gives the finding on one node. live is nil when nobody asked the API
@@ -71,7 +78,7 @@ func (j *judgement) find(live *Live) Finding {
 	finding := j.verdict(live)
 	finding.Running, finding.Next = j.running.witness(), j.next.witness()
 	if live != nil {
-		finding.Live = &Witness{Value: live.Value, Source: live.Source}
+		finding.Live = &Witness{Value: live.Value, Source: live.layer().Source}
 	}
 	j.noteLayers()
 	return finding
@@ -181,81 +188,74 @@ func (j *judgement) verdict(live *Live) Finding {
 	if !j.running.heard {
 		return j.finding(StatusUnknown, "unreadable", "the command line of process %d may not be read", j.subject.process.PID)
 	}
-	running := j.running.Value
-	if running == nil && live != nil {
-		running = live.Value
+	now := kubelet.Layer{Value: j.running.Value, Source: j.running.Source}
+	if now.Value == nil && live != nil {
+		now = live.layer()
 	}
-	if live != nil && running != live.Value {
+	if live != nil && now.Value != live.Value {
 		return j.finding(StatusFail, "witnesses-disagree", "the node's process says %s, the API server's configz says %s",
-			format(running), format(live.Value))
+			format(now.Value), format(live.Value))
 	}
-	if running == nil && j.running.stale == "" {
+	if now.Value == nil && j.running.stale == "" {
 		return j.finding(StatusUnknown, "unreadable", "%s", j.running.problem)
 	}
-	return j.compare(running)
+	return j.compare(now)
 }
 
-// compare judges the running value against the next one. running is nil when
-// the files were changed after the start: then the process cannot be shown to
-// have what is on disk, and only a restart makes it so.
-func (j *judgement) compare(running any) Finding {
+// compare judges the value that the kubelet has now against the next one. The
+// first is unknown when the files were changed after the start: then the
+// process cannot be shown to have what is on disk, and only a restart makes it
+// so.
+func (j *judgement) compare(now kubelet.Layer) Finding {
 	next := j.next.Value
-	good, nextGood := running == j.Expected, next == j.Expected
+	good, nextGood := now.Value == j.Expected, next == j.Expected
 	j.mendPath = j.next.Source.Path
 	switch {
 	case good && next != nil && !nextGood:
-		return j.finding(StatusFail, "latent", "true now, but the next start gives %s", j.describeNext())
-	case running == nil && next != nil && !nextGood:
+		return j.finding(StatusFail, "latent", "%s now, but the next start gives %s", format(now.Value), j.describeNext())
+	case now.Value == nil && next != nil && !nextGood:
 		return j.finding(StatusFail, "latent", "the next start gives %s; %s", j.describeNext(), j.running.stale)
-	case running == nil && next == nil:
+	case now.Value == nil && next == nil:
 		return j.finding(StatusUnknown, "unreadable", "%s; %s", j.running.problem, j.next.problem)
-	case running == nil:
+	case now.Value == nil:
 		return j.finding(StatusFail, "restart-pending", "right on disk (%s), but %s", j.describeNext(), j.running.stale)
 	case !good && nextGood:
 		return j.finding(StatusFail, "restart-pending", "right on disk (%s), but the running kubelet has %s%s",
-			j.describeNext(), describe(j.running.Source, running), j.reloadMissing())
+			j.describeNext(), describe(now), j.reloadMissing())
 	case !good:
-		return j.wrong(running)
-	case j.policy.Strict && j.running.Source.Kind == kubelet.SourceDefault:
-		return j.finding(StatusFail, "not-explicit", "%s by default, written down nowhere (a demand of --strict, not a fault of the kubelet)", format(running))
+		return j.wrong(now)
+	case j.policy.Strict && now.Source.Kind == kubelet.SourceDefault:
+		return j.finding(StatusFail, "not-explicit", "%s by default, written down nowhere (a demand of --strict, not a fault of the kubelet)", format(now.Value))
 	}
 	if j.next.heard && next == nil {
 		j.note("the next start could not be worked out: %s", j.next.problem)
 	}
-	return j.right(running)
+	return j.right(now)
 }
 
 // wrong is the plain failure: wrong now and, as far as known, at the next
 // start. It names the place to mend, which is the file behind a flag rather
 // than the process's command line.
-func (j *judgement) wrong(running any) Finding {
-	source := j.running.Source
+func (j *judgement) wrong(now kubelet.Layer) Finding {
+	kind := now.Source.Kind
 	if j.next.Value != nil {
-		source = j.next.Source
+		now.Source = j.next.Source
 	}
-	kind := j.running.Source.Kind
-	if j.running.Value == nil || kind == kubelet.SourceDefault {
-		kind = source.Kind
+	if kind == sourceLive { // which knows no layer; the next start's is the one to mend
+		kind = now.Source.Kind
 	}
-	j.mendPath = source.Path
-	reason := map[kubelet.SourceKind]string{
-		kubelet.SourceFlag: "flag-false", kubelet.SourceDropIn: "drop-in-false", kubelet.SourceFile: "file-false",
-	}[kind]
-	if reason == "" {
-		reason = "witnesses-disagree"
-	}
-	return j.finding(StatusFail, reason, "%s", describe(source, running))
+	j.mendPath = now.Source.Path
+	return j.finding(StatusFail, string(kind)+"-false", "%s", describe(now))
 }
 
-func (j *judgement) right(running any) Finding {
-	if j.running.Source.Kind == kubelet.SourceDefault || j.running.Value == nil {
-		return j.finding(StatusPass, "default", "%s by default", format(running))
+func (j *judgement) right(now kubelet.Layer) Finding {
+	if now.Source.Kind == kubelet.SourceDefault {
+		return j.finding(StatusPass, "default", "%s by default", format(now.Value))
 	}
-	source := j.running.Source
-	if j.next.Value == running && j.next.Source.Kind == source.Kind {
-		source = j.next.Source // the file behind a flag says more than the process
+	if j.next.Value == now.Value && j.next.Source.Kind == now.Source.Kind {
+		now.Source = j.next.Source // the file behind a flag says more than the process
 	}
-	return j.finding(StatusPass, "explicit", "%s", describe(source, running))
+	return j.finding(StatusPass, "explicit", "%s", describe(now))
 }
 
 func (j *judgement) wontStart() Finding {
@@ -286,21 +286,21 @@ func (j *judgement) describeNext() string {
 	case j.next.Value == nil:
 		return "the next start could not be worked out: " + j.next.problem
 	}
-	return describe(j.next.Source, j.next.Value)
+	return describe(kubelet.Layer{Value: j.next.Value, Source: j.next.Source})
 }
 
 // describe says a value and where it comes from: "false by
 // /etc/default/kubelet:3".
-func describe(s kubelet.Source, value any) string {
+func describe(l kubelet.Layer) string {
 	switch {
-	case s.Kind == kubelet.SourceDefault || s.Kind == "":
-		return format(value) + " by default"
-	case s.Path == "":
-		return format(value) + " by " + string(s.Kind)
-	case strings.HasPrefix(s.Path, "/proc/"):
-		return format(value) + " by its command line"
+	case l.Source.Kind == kubelet.SourceDefault:
+		return format(l.Value) + " by default"
+	case l.Source.Kind == sourceLive:
+		return format(l.Value) + " by its live configuration"
+	case strings.HasPrefix(l.Source.Path, "/proc/"):
+		return format(l.Value) + " by its command line"
 	}
-	return format(value) + " by " + place(s)
+	return format(l.Value) + " by " + place(l.Source)
 }
 
 func place(s kubelet.Source) string {
@@ -341,7 +341,7 @@ func (r reading) witness() *Witness {
 func (j *judgement) noteLayers() {
 	for _, layer := range j.next.Masked {
 		if layer.Value != j.next.Value {
-			j.note("%s, masked by %s", describe(layer.Source, layer.Value), place(j.next.Source))
+			j.note("%s, masked by %s", describe(layer), place(j.next.Source))
 		}
 	}
 	seen := map[string]bool{}

@@ -105,13 +105,13 @@ func status(w io.Writer) error {
 func explain(w io.Writer, l *real.Lab) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "inventory  %s\nssh_config %s\nkubeconfig %s\n\n", l.Inventory(), l.SSHConfig(), l.Kubeconfig())
-	fmt.Fprintf(&b, "The nodes live in a network of their own. Try:\n\n")
+	fmt.Fprintf(&b, "The nodes live in a network of their own. After make build, try:\n\n")
 	fleet := l.Prefix() + " bin/fleet"
 	reach := " -i " + l.Inventory() + " --known-hosts " + l.KnownHosts() + " --ssh-config none"
 	for _, c := range []string{
 		fleet + " audit" + reach,
-		fleet + " audit" + reach + " --kubeconfig " + l.Kubeconfig(),
-		fleet + " remediate" + reach + " --method auto --dry-run",
+		fleet + " audit" + reach + " -o wide",
+		fleet + " hosts -i " + l.Inventory() + " --ssh-config none --explain " + l.Nodes[len(l.Nodes)-1].Name,
 		l.Prefix() + " ssh -F " + l.SSHConfig() + " " + l.Nodes[0].Name,
 		l.Prefix() + " ssh -F " + l.SSHConfig() + " " + l.Nodes[len(l.Nodes)-1].Name + "   # through its jump host",
 	} {
