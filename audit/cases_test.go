@@ -210,6 +210,10 @@ func TestCases(t *testing.T) {
 			main: func(p *Process) { p.Cwd = "/srv" }, files: map[string]string{"/srv/kubelet_conf.json": kc(keyK + ": false")}}, "fail file-false false false", "/srv/kubelet_conf.json:3"},
 		{"E27", node{argv: []string{"--node-labels=a=b " + flagF + "=false\n" + flagF + "=false", flagF + "=true"}, next: flagF + "=true"}, "pass explicit true true", ""},
 
+		{"a vendor's flag", node{flags: "--vendor-flag=x --other-vendor y " + flagF + "=false"}, "fail flag-false false false", ""},
+		{"a vendor's flag and a bad one", node{flags: "--vendor-flag=x", next: "--vendor-flag=x " + flagF + ":true"}, "fail wont-start true -", flagF + ":true"},
+		{"a new unknown flag", node{next: "--vendor-flag=x"}, "fail wont-start true -", "--vendor-flag"},
+
 		// Content of the configuration file.
 		{"E31 null", withFile(kc(keyK + ": null")), "pass default true true", ""},
 		{"E31 ~", withFile(kc(keyK + ": ~")), "pass default true true", ""},

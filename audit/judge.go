@@ -2,6 +2,7 @@ package audit
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -91,10 +92,14 @@ func (j *judgement) readRunning() {
 	if p == nil || len(p.Argv) == 0 {
 		return
 	}
+	start := p.start()
+	if p.settled(j.facts) {
+		start = j.accepted(start, start)
+	}
 	j.running.heard = true
-	j.running.Resolution = kubelet.Resolve(j.Setting, p.start(), j.facts.Disk)
+	j.running.Resolution = kubelet.Resolve(j.Setting, start, j.facts.Disk)
 	r := &j.running
-	if given := kubelet.ParseArgs(j.Setting, p.start()).Occurrences; len(given) > 0 {
+	if given := kubelet.ParseArgs(j.Setting, start).Occurrences; len(given) > 0 {
 		// A flag decides whatever has become of the files since.
 		last := given[len(given)-1]
 		r.Value, r.Source = last.Value, last.Source
@@ -111,6 +116,29 @@ func (j *judgement) readRunning() {
 	if r.stale != "" {
 		r.Value, r.problem = nil, r.stale
 	}
+}
+
+// accepted leaves out the arguments of a start that the flag table calls
+// unknown and that the running kubelet has lived with: vendors build kubelets
+// with flags of their own, and the process is the better witness.
+func (j *judgement) accepted(start, running kubelet.Start) kubelet.Start {
+	lived := map[string]bool{}
+	for _, a := range running.Args {
+		lived[a.Text] = true
+	}
+	start.Args = slices.Clone(start.Args)
+	for range start.Args {
+		fatal := kubelet.ParseArgs(j.Setting, start).Fatal
+		if fatal == nil || !strings.Contains(fatal.Message, "unknown flag") && !strings.Contains(fatal.Message, "unknown command") {
+			break
+		}
+		i := slices.IndexFunc(start.Args, func(a kubelet.Arg) bool { return a.Text == fatal.Source.Text && lived[a.Text] })
+		if i < 0 {
+			break
+		}
+		start.Args = slices.Delete(start.Args, i, i+1)
+	}
+	return start
 }
 
 // settle explains a resolution that gave no value.

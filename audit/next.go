@@ -29,6 +29,9 @@ func (j *judgement) nextStart(unit string) (r reading, notes []string) {
 		}
 		start := launch.Start
 		start.Args, start.Version = args, j.nextVersion()
+		if p := j.subject.process; p != nil && len(p.Argv) > 0 && p.settled(f) {
+			start = j.accepted(start, p.start())
+		}
 		r.Resolution = kubelet.Resolve(j.Setting, start, f.Disk)
 	}
 	r.settle()

@@ -210,7 +210,13 @@ func (p *Process) young(f Facts) bool {
 	if len(p.Argv) == 0 && f.UID == 0 {
 		return true
 	}
-	return !p.Started.IsZero() && f.Now.Sub(p.Started) < 10*time.Second
+	return !p.Started.IsZero() && !p.settled(f)
+}
+
+// settled tells a process that has lived longer than a kubelet that refuses
+// its arguments or its configuration.
+func (p *Process) settled(f Facts) bool {
+	return !p.Started.IsZero() && f.Now.Sub(p.Started) >= 10*time.Second
 }
 
 // below finds the one kubelet that a wrapper's unit runs.
