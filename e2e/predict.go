@@ -174,10 +174,11 @@ func (d *disk) target(p string) string {
 	return d.nodes[path.Join(parent.Path, path.Base(p))].Link
 }
 
-// dir lists a directory as find does, which does not follow links.
+// dir lists a directory as find does, which does not follow a link unless a
+// slash ends its name.
 func (d *disk) dir(p string) kubelet.Dir {
 	out := kubelet.Dir{Path: p, State: kubelet.StateMissing}
-	if d.target(p) != "" {
+	if !strings.HasSuffix(p, "/") && d.target(p) != "" {
 		if _, ok := d.find(p, 0); ok {
 			out.State, out.Entries = kubelet.StatePresent, []string{p}
 		}
@@ -194,7 +195,7 @@ func (d *disk) dir(p string) kubelet.Dir {
 	out.State = kubelet.StatePresent
 	for name, f := range d.nodes {
 		if rest, below := strings.CutPrefix(name, strings.TrimSuffix(n.Path, "/")+"/"); below && !f.Dir {
-			out.Entries = append(out.Entries, p+"/"+rest)
+			out.Entries = append(out.Entries, strings.TrimSuffix(p, "/")+"/"+rest)
 		}
 	}
 	slices.Sort(out.Entries)
@@ -205,16 +206,13 @@ func (d *disk) dir(p string) kubelet.Dir {
 func (d *disk) fetch(need []string) (open string) {
 	news := false
 	for _, p := range need {
+		_, had := d.known.Dirs[p]
+		d.known.Dirs[p], news = d.dir(p), news || !had
 		if dir, ok := strings.CutSuffix(p, "/"); ok && dir != "" {
-			_, had := d.known.Dirs[dir]
-			d.known.Dirs[dir], news = d.dir(dir), news || !had
+			d.known.Dirs[dir] = d.dir(dir) // a unit asks with a slash for what it looks up without
 			continue
 		}
-		_, had := d.known.Files[p]
-		d.known.Files[p], news = d.file(p), news || !had
-		if dir := d.dir(p); dir.State != kubelet.StateNotRegular { // --config-dir is asked for like a file
-			d.known.Dirs[p] = dir
-		}
+		d.known.Files[p] = d.file(p) // --config-dir is asked for like a file
 	}
 	if !news {
 		return "asks again for " + strings.Join(need, " ")
