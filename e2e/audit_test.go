@@ -54,7 +54,7 @@ func (o operator) fleet(t *testing.T, stdin string, args ...string) (int, string
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
-	if errs.Len() > 0 {
+	if code := cmd.ProcessState.ExitCode(); code == report.ExitUsage || code == report.ExitInterrupted {
 		t.Logf("fleet %s: %s", strings.Join(args, " "), errs.String())
 	}
 	return cmd.ProcessState.ExitCode(), out.String()

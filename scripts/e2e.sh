@@ -21,4 +21,5 @@ if [ -n "$missing" ]; then
 fi
 go run ./lab/real/cmd/lab provision
 go test -tags e2e -count=1 -run TestProbe ./audit
-exec go test -tags e2e -count=1 -p 1 -timeout 45m "$@" ./remote ./lab/real/... ./e2e
+go test -tags e2e -count=1 -p 1 -timeout 20m ./remote ./lab/real/...
+exec go test -tags e2e -count=1 -timeout 45m -v "$@" ./e2e # -v: the seeds are printed
