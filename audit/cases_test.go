@@ -49,6 +49,11 @@ func (n node) arguments() []string {
 	return strings.Fields(n.flags)
 }
 
+// argv is a command line as the probe brings it.
+func argv(words ...string) []kubelet.Arg {
+	return kubelet.SplitCmdline("/proc/1234/cmdline", []byte(strings.Join(words, "\x00")+"\x00"))
+}
+
 // build makes the facts a probe would bring.
 func (n node) build() Facts {
 	f := Facts{
@@ -60,7 +65,7 @@ func (n node) build() Facts {
 	n.addUnit(&f)
 	main := Process{
 		PID: 1234, Parent: 1, Comm: "kubelet", Exe: "/opt/bin/kubelet", Cwd: "/", PIDNS: "pid:[1]",
-		Argv: append([]string{"/opt/bin/kubelet"}, n.arguments()...), Started: startTime, Unit: kubeletUnit, Version: "v1.34.4",
+		Argv: argv(append([]string{"/opt/bin/kubelet"}, n.arguments()...)...), Started: startTime, Unit: kubeletUnit, Version: "v1.34.4",
 	}
 	if n.main != nil {
 		n.main(&main)
@@ -277,24 +282,24 @@ func TestCases(t *testing.T) {
 		{"E63 gone already", node{state: map[string]string{"NRestarts": "2"}, main: func(p *Process) { p.Argv = nil }}, "unknown crash-loop nil true", "2 times"},
 		{"restarted long ago", node{state: map[string]string{"NRestarts": "41"}}, "pass default true true", ""},
 		{"E64", node{procs: []Process{
-			{PID: 9, Comm: "grep", Exe: "/usr/bin/grep", Argv: []string{"grep", "kubelet"}},
-			{PID: 10, Comm: "vim", Exe: "/usr/bin/vim", Argv: []string{"vim", "kubelet.conf"}},
-			{PID: 11, Comm: "kube-apiserver", Exe: "/usr/bin/kube-apiserver", Argv: []string{"kube-apiserver", "--kubelet-client-key=/x"}},
-			{PID: 12, Comm: "kubelet", Exe: "/usr/bin/kubelet", PIDNS: "pid:[4]", Argv: []string{"kubelet", flagF + "=false"}},
+			{PID: 9, Comm: "grep", Exe: "/usr/bin/grep", Argv: argv("grep", "kubelet")},
+			{PID: 10, Comm: "vim", Exe: "/usr/bin/vim", Argv: argv("vim", "kubelet.conf")},
+			{PID: 11, Comm: "kube-apiserver", Exe: "/usr/bin/kube-apiserver", Argv: argv("kube-apiserver", "--kubelet-client-key=/x")},
+			{PID: 12, Comm: "kubelet", Exe: "/usr/bin/kubelet", PIDNS: "pid:[4]", Argv: argv("kubelet", flagF+"=false")},
 		}}, "pass default true true", ""},
 		{"E66", node{main: func(p *Process) { p.Exe += " (deleted)" }}, "pass default true true", "binary was replaced"},
 		{"E67 hyperkube", node{argv: []string{flagF + "=false"}, main: func(p *Process) {
-			p.Exe, p.Comm, p.Argv = "/opt/bin/hyperkube", "hyperkube", []string{"/opt/bin/hyperkube", "kubelet", flagF + "=false"}
+			p.Exe, p.Comm, p.Argv = "/opt/bin/hyperkube", "hyperkube", argv("/opt/bin/hyperkube", "kubelet", flagF+"=false")
 		}, unit: "[Service]\nExecStart=/opt/bin/hyperkube kubelet " + flagF + "=false\n"}, "fail flag-false false false", ""},
 		{"E67 moved", node{flags: flagF + "=false", main: func(p *Process) { p.Exe = "/usr/local/bin/kubelet" }}, "fail flag-false false false", ""},
 		{"E67 wrapper", node{unit: "[Service]\nExecStart=/bin/sh -c 'exec /opt/start-kubelet'\n",
 			state: map[string]string{"MainPID": "77"}, procs: []Process{
 				{PID: 77, Comm: "sh", Exe: "/usr/bin/dash", Unit: kubeletUnit, Started: startTime},
-				{PID: 78, Parent: 77, Comm: "kubelet", Exe: "/opt/bin/kubelet", Unit: kubeletUnit, Started: startTime, Cwd: "/", Argv: []string{"kubelet", flagF + "=false"}},
+				{PID: 78, Parent: 77, Comm: "kubelet", Exe: "/opt/bin/kubelet", Unit: kubeletUnit, Started: startTime, Cwd: "/", Argv: argv("kubelet", flagF+"=false")},
 			}}, "fail flag-false false -", ""},
 		{"E68", node{main: func(p *Process) { p.Argv, p.Exe = nil, "" }, facts: func(f *Facts) { f.UID = 1000 }}, "unknown unreadable nil true", "command line"},
 		{"E70", node{facts: func(f *Facts) { f.Kernel = "MINGW64_NT-10.0 3.4 x86_64" }}, "not-applicable os-windows nil nil", ""},
-		{"two kubelets", node{procs: []Process{{PID: 4321, Comm: "kubelet", Exe: "/tmp/kubelet", PIDNS: "pid:[1]", Argv: []string{"kubelet"}}}}, "unknown several-kubelets nil true", "4321"},
+		{"two kubelets", node{procs: []Process{{PID: 4321, Comm: "kubelet", Exe: "/tmp/kubelet", PIDNS: "pid:[1]", Argv: argv("kubelet")}}}, "unknown several-kubelets nil true", "4321"},
 		{"masked", node{state: map[string]string{"MainPID": "0", "LoadState": "masked", "ActiveState": "inactive"}}, "unknown unit-masked nil true", ""},
 		{"no unit", node{state: map[string]string{"MainPID": "0", "LoadState": "not-found", "ActiveState": "inactive"}}, "unknown no-unit nil nil", ""},
 		{"starting", node{state: map[string]string{"MainPID": "0", "ActiveState": "activating", "SubState": "start-pre"}}, "unknown starting nil true", ""},

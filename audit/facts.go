@@ -55,11 +55,11 @@ type Process struct {
 	Comm    string
 	Exe     string // link text of /proc/PID/exe, "" when it may not be read
 	Cwd     string
-	PIDNS   string    // link text of /proc/PID/ns/pid, "" when it may not be read
-	Argv    []string  // nil when it may not be read
-	Started time.Time // zero when not known
-	Unit    string    // systemd unit by its control group, "" when in none
-	Version string    // what the executable says of itself, "" when not asked
+	PIDNS   string        // link text of /proc/PID/ns/pid, "" when it may not be read
+	Argv    []kubelet.Arg // nil when it may not be read
+	Started time.Time     // zero when not known
+	Unit    string        // systemd unit by its control group, "" when in none
+	Version string        // what the executable says of itself, "" when not asked
 	Env     map[string]string
 }
 
@@ -247,7 +247,7 @@ func (f *Facts) addProcess(s section) {
 		kv := keyValues(s.body, " ")
 		p.Comm, p.Exe, p.Cwd, p.PIDNS = kv["comm"], kv["exe"], kv["cwd"], kv["pidns"]
 	case "cmdline":
-		p.Argv = splitArgv(s.body)
+		p.Argv = kubelet.SplitCmdline("/proc/"+strconv.Itoa(pid)+"/cmdline", s.body)
 	case "stat":
 		p.Parent, p.Started = parseStat(string(s.body), f.Booted)
 	case "cgroup":
@@ -257,15 +257,6 @@ func (f *Facts) addProcess(s section) {
 	case "environ":
 		p.Env = keyValues(s.body, "=")
 	}
-}
-
-// splitArgv splits /proc/PID/cmdline on NUL alone: an argument may hold
-// blanks and line feeds (proc(5)).
-func splitArgv(cmdline []byte) []string {
-	if len(cmdline) == 0 {
-		return nil
-	}
-	return strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00")
 }
 
 // clockTick is USER_HZ, the unit of starttime in /proc/PID/stat; it is 100 on

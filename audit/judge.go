@@ -439,12 +439,7 @@ func (j *judgement) node() Node {
 
 // start is what the process was executed with. Argv is not empty.
 func (p *Process) start() kubelet.Start {
-	argv := make([]kubelet.Arg, len(p.Argv))
-	cmdline := "/proc/" + strconv.Itoa(p.PID) + "/cmdline"
-	for i, text := range p.Argv {
-		argv[i] = kubelet.Arg{Text: text, Origin: kubelet.Source{Kind: kubelet.SourceFlag, Path: cmdline, Text: text}}
-	}
-	args := argv[1:]
+	args := p.Argv[1:]
 	if own, ok := kubeletArgs(p.Exe, args); ok {
 		args = own
 	}

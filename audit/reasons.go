@@ -12,10 +12,6 @@ type Reason struct {
 	Hint    string
 }
 
-// ReasonNotReached is the reason of a host that an interrupted or stopped run
-// did not come to.
-const ReasonNotReached = "not-reached"
-
 // Reasons returns the whole catalogue in the order of the documentation. There
 // is one code per cause and one next step per code.
 func Reasons() []Reason {
@@ -90,7 +86,7 @@ func probeReasons() []Reason {
 		{"interrupted", StatusUnknown, "the run was aborted while the host was looked at", "run again with --limit run:last:failed"},
 		{"internal", StatusUnknown, "fleet itself failed on this host", "report it with the message; the other hosts are not affected"},
 		{"timeout", StatusUnknown, "the host did not finish within its deadline", "try again with a longer --timeout; look at the node's load if it stays so"},
-		{ReasonNotReached, StatusUnknown, "the run ended before this host's turn", "run again with --limit run:last:not-reached"},
+		{"not-reached", StatusUnknown, "the run ended before this host's turn", "run again with --limit run:last:not-reached"},
 	}
 }
 

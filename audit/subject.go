@@ -199,7 +199,7 @@ func (p *Process) isKubelet() bool {
 	case "kubelet":
 		return true
 	case "hyperkube":
-		return len(p.Argv) > 1 && p.Argv[1] == "kubelet" || len(p.Argv) > 0 && path.Base(p.Argv[0]) == "kubelet"
+		return len(p.Argv) > 1 && p.Argv[1].Text == "kubelet" || len(p.Argv) > 0 && path.Base(p.Argv[0].Text) == "kubelet"
 	}
 	return false
 }
