@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"fleet/frame"
 	"fleet/kubelet"
 )
 
@@ -64,7 +65,7 @@ type Process struct {
 }
 
 // factsOf reads a whole answer. Sections it does not know are ignored.
-func factsOf(sections []section) Facts {
+func factsOf(sections []frame.Section) Facts {
 	f := Facts{
 		Units:  map[string]UnitState{},
 		Disk:   kubelet.Disk{Files: map[string]kubelet.File{}, Dirs: map[string]kubelet.Dir{}},
@@ -74,33 +75,33 @@ func factsOf(sections []section) Facts {
 		f.add(s)
 	}
 	for _, s := range sections {
-		if s.name == "times" {
-			f.addTimes(s.body)
+		if s.Name == "times" {
+			f.addTimes(s.Body)
 		}
 	}
 	return f
 }
 
-func (f *Facts) add(s section) {
-	switch s.name {
+func (f *Facts) add(s frame.Section) {
+	switch s.Name {
 	case "id":
-		f.addIdentity(s.body)
+		f.addIdentity(s.Body)
 	case "file":
 		f.addFile(s)
 	case "dir":
-		state, dir, _ := strings.Cut(s.args, " ")
+		state, dir, _ := strings.Cut(s.Args, " ")
 		f.Disk.Dirs[dir] = kubelet.Dir{Path: dir, State: kubelet.FileState(state)}
 	case "entries":
-		f.addEntries(s.body)
+		f.addEntries(s.Body)
 	case "manager":
-		f.addManager(s.body)
+		f.addManager(s.Body)
 	case "show":
-		f.addUnits(s.body)
+		f.addUnits(s.Body)
 	case "journal":
-		f.Journal = nonEmptyLines(s.body)
+		f.Journal = nonEmptyLines(s.Body)
 	case "exhibit":
-		exit, command, _ := strings.Cut(s.args, " ")
-		f.Evidence = append(f.Evidence, Evidence{Command: command, Exit: atoi(exit), Stdout: string(s.body)})
+		exit, command, _ := strings.Cut(s.Args, " ")
+		f.Evidence = append(f.Evidence, Evidence{Command: command, Exit: atoi(exit), Stdout: string(s.Body)})
 	case "process", "cmdline", "stat", "cgroup", "version", "environ":
 		f.addProcess(s)
 	}
@@ -141,9 +142,9 @@ func parseNow(s string) (now time.Time, precise bool) {
 // fileLimit is the probe's own: a body of this length was cut.
 const fileLimit = 524288
 
-func (f *Facts) addFile(s section) {
-	state, name, _ := strings.Cut(s.args, " ")
-	link, data, _ := strings.Cut(string(s.body), "\n")
+func (f *Facts) addFile(s frame.Section) {
+	state, name, _ := strings.Cut(s.Args, " ")
+	link, data, _ := strings.Cut(string(s.Body), "\n")
 	file := kubelet.File{Path: name, State: kubelet.FileState(state)}
 	if link != "-" {
 		file.Target = link
@@ -229,33 +230,33 @@ func (f *Facts) addUnits(body []byte) {
 	}
 }
 
-func (f *Facts) addProcess(s section) {
-	pid := atoi(s.args)
+func (f *Facts) addProcess(s frame.Section) {
+	pid := atoi(s.Args)
 	i := 0
 	for i < len(f.Processes) && f.Processes[i].PID != pid {
 		i++
 	}
 	if i == len(f.Processes) {
-		if s.name != "cmdline" && s.name != "process" {
+		if s.Name != "cmdline" && s.Name != "process" {
 			return // of a process that could not be seen
 		}
 		f.Processes = append(f.Processes, Process{PID: pid})
 	}
 	p := &f.Processes[i]
-	switch s.name {
+	switch s.Name {
 	case "process":
-		kv := keyValues(s.body, " ")
+		kv := keyValues(s.Body, " ")
 		p.Comm, p.Exe, p.Cwd, p.PIDNS = kv["comm"], kv["exe"], kv["cwd"], kv["pidns"]
 	case "cmdline":
-		p.Argv = kubelet.SplitCmdline("/proc/"+strconv.Itoa(pid)+"/cmdline", s.body)
+		p.Argv = kubelet.SplitCmdline("/proc/"+strconv.Itoa(pid)+"/cmdline", s.Body)
 	case "stat":
-		p.Parent, p.Started = parseStat(string(s.body), f.Booted)
+		p.Parent, p.Started = parseStat(string(s.Body), f.Booted)
 	case "cgroup":
-		p.Unit = unitOfCgroup(string(s.body))
+		p.Unit = unitOfCgroup(string(s.Body))
 	case "version":
-		p.Version = kubeletVersion(string(s.body))
+		p.Version = kubeletVersion(string(s.Body))
 	case "environ":
-		p.Env = keyValues(s.body, "=")
+		p.Env = keyValues(s.Body, "=")
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"fleet/frame"
 	"fleet/kubelet"
 )
 
@@ -143,13 +144,10 @@ func (r request) script(nonce string) []byte {
 		{"nonce", nonce}, {"unit", r.unit}, {"first", first},
 		{"files", strings.Join(r.files, "\n")}, {"dirs", strings.Join(r.dirs, "\n")},
 	} {
-		fmt.Fprintf(&b, "%s=%s\n", v[0], quote(v[1]))
+		fmt.Fprintf(&b, "%s=%s\n", v[0], frame.Quote(v[1]))
 	}
 	return []byte(b.String() + ProbeScript)
 }
-
-// quote makes one word of s for sh.
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // send runs one round.
 func (r request) send(ctx context.Context, sh Shell) (Facts, error) {
@@ -158,11 +156,11 @@ func (r request) send(ctx context.Context, sh Shell) (Facts, error) {
 	if err != nil {
 		return Facts{}, err
 	}
-	sections, err := parseFrame(answer.Stdout, nonce)
+	sections, err := frame.Parse(answer.Stdout, nonce, "probe 1")
 	switch {
 	case err == nil:
 		return factsOf(sections), nil
-	case answer.Exit != 0 || errors.Is(err, errTruncated):
+	case answer.Exit != 0 || errors.Is(err, frame.ErrTruncated):
 		return Facts{}, &Error{"probe-failed", fmt.Sprintf("the probe ended with status %d: %v%s", answer.Exit, err, said(answer.Stderr))}
 	}
 	return Facts{}, &Error{"probe-garbled", fmt.Sprintf("cannot read the probe's answer: %v%s", err, said(answer.Stderr))}

@@ -13,49 +13,16 @@ import (
 	"testing"
 	"time"
 
+	"fleet/frame"
 	"fleet/kubelet"
 )
-
-func TestParseFrame(t *testing.T) {
-	const n = "NONCE"
-	for _, c := range []struct {
-		name, answer string
-		want         string // NAME(ARGS)=BODY, parted by blanks
-		err          string
-	}{
-		{"whole", "\n--NONCE probe 1\n\n--NONCE file present /a\n-\nx\n\n--NONCE end\n", `file(present /a)="-\nx\n"`, ""},
-		{"no line feed first", "--NONCE probe 1\n\n--NONCE end\n", "", ""},
-		{"greeting before", "hello\n\n--NONCE probe 1\n\n--NONCE end\n", "", ""},
-		{"body without a last line feed", "\n--NONCE probe 1\n\n--NONCE a\nxy\n--NONCE end\n", `a()="xy"`, ""},
-		{"another nonce in a body", "\n--NONCE probe 1\n\n--NONCE a\n\n--OTHER end\n\n--NONCE end\n", `a()="\n--OTHER end\n"`, ""},
-		{"nothing", "", "", "holds no section"},
-		{"something else", "sh: not found\n", "", "holds no section"},
-		{"broke off", "\n--NONCE probe 1\n\n--NONCE a\nx", "", "broke off"},
-		{"broke off in a header", "\n--NONCE probe 1\n\n--NONCE en", "", "broke off"},
-		{"another version", "\n--NONCE probe 2\n\n--NONCE end\n", "", `begins with "probe 2"`},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			got, err := parseFrame([]byte(c.answer), n)
-			if (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
-				t.Fatalf("error %v, want %q", err, c.err)
-			}
-			var words []string
-			for _, s := range got {
-				words = append(words, fmt.Sprintf("%s(%s)=%q", s.name, s.args, s.body))
-			}
-			if text := strings.Join(words, " "); text != c.want {
-				t.Errorf("got %s, want %s", text, c.want)
-			}
-		})
-	}
-}
 
 // FuzzFrame feeds whatever a node may send to all that reads it.
 func FuzzFrame(f *testing.F) {
 	f.Add([]byte("\n--N probe 1\n\n--N id\nuid 0\nnow 1.5\n\n--N cmdline 7\n/kubelet\x00--config=/a\x00\n--N process 7\ncomm kubelet\nexe /kubelet\n\n--N end\n"))
 	f.Add([]byte("\n--N probe 1\n\n--N show\nId=kubelet.service\nMainPID=7\n\nexit 0\n\n--N stat 7\n7 (a) b) S 1 2\n\n--N times\n1|2|3|4|5|6\n\n--N dir present /d\n\n--N entries\n./d/x\n\n--N end\n"))
 	f.Fuzz(func(t *testing.T, answer []byte) {
-		sections, err := parseFrame(answer, "N")
+		sections, err := frame.Parse(answer, "N", "probe 1")
 		if err != nil {
 			return
 		}
@@ -315,7 +282,7 @@ func TestProbeThatFails(t *testing.T) {
 
 func TestQuoteIsOneWord(t *testing.T) {
 	for _, s := range []string{"", "a b", "it's", "$(id)", "a\nb", `\`, "`id`", "''"} {
-		out, err := exec.Command("sh", "-c", "x="+quote(s)+`; printf %s "$x"`).Output()
+		out, err := exec.Command("sh", "-c", "x="+frame.Quote(s)+`; printf %s "$x"`).Output()
 		if err != nil || string(out) != s {
 			t.Errorf("quote(%q) gave %q, %v", s, out, err)
 		}
