@@ -31,12 +31,36 @@ type Facts struct {
 	Owners    map[string]Owner
 	Journal   []string // last lines of the unit's journal, when no kubelet runs
 	Evidence  []Evidence
+	Changes   []Change // fleet's own runs on the node that have not ended
+}
+
+// Change is a run of fleet that changes the node, or was left behind.
+type Change struct {
+	Run     string
+	Owner   string // who began it, "" when not known
+	State   string // of its journal: "changing", "waiting", ...
+	Message string
+	Held    bool // a supervisor sees to it; otherwise it was interrupted
+}
+
+// Describe says it in one sentence.
+func (c Change) Describe() string {
+	by := ""
+	if c.Owner != "" {
+		by = " by " + c.Owner
+	}
+	if c.Held {
+		return "a change is under way: run " + c.Run + by + " (" + c.State + ")"
+	}
+	return "run " + c.Run + by + " was interrupted while it was " + c.State + "; fleet remediate or fleet rollback ends it"
 }
 
 // Owner is whom a file belongs to.
 type Owner struct {
-	Mode string // octal, "600"
-	User string
+	Mode     string // octal, "600"
+	User     string
+	Links    int  // names of the file on disk, 0 when not known
+	ReadOnly bool // root may not write to it
 }
 
 // UnitState is the properties of one unit as `systemctl show` names them.
@@ -75,8 +99,16 @@ func factsOf(sections []frame.Section) Facts {
 		f.add(s)
 	}
 	for _, s := range sections {
-		if s.Name == "times" {
+		switch s.Name {
+		case "times":
 			f.addTimes(s.Body)
+		case "supervisor":
+			f.addSupervisor(s.Body)
+		}
+	}
+	for _, s := range sections {
+		if s.Name == "closed" {
+			f.addClosed(s.Body)
 		}
 	}
 	return f
@@ -102,6 +134,8 @@ func (f *Facts) add(s frame.Section) {
 	case "exhibit":
 		exit, command, _ := strings.Cut(s.Args, " ")
 		f.Evidence = append(f.Evidence, Evidence{Command: command, Exit: atoi(exit), Stdout: string(s.Body)})
+	case "change", "change-owner":
+		f.addChange(s)
 	case "process", "cmdline", "stat", "cgroup", "version", "environ":
 		f.addProcess(s)
 	}
@@ -260,6 +294,40 @@ func (f *Facts) addProcess(s frame.Section) {
 	}
 }
 
+// addChange reads one entry of a run's journal, or who began the run.
+func (f *Facts) addChange(s frame.Section) {
+	first, rest, _ := strings.Cut(string(s.Body), "\n")
+	if s.Name == "change" {
+		word, _, _ := strings.Cut(first, " ")
+		f.Changes = append(f.Changes, Change{Run: clip(s.Args, 64), State: clip(word, 32), Message: firstLine(rest)})
+		return
+	}
+	if n := len(f.Changes); n > 0 && f.Changes[n-1].Run == s.Args {
+		f.Changes[n-1].Owner = clip(strings.TrimSpace(first), 128)
+	}
+}
+
+// addSupervisor marks the run that a supervisor sees to: its unit is described
+// as "fleet run ID by OWNER".
+func (f *Facts) addSupervisor(body []byte) {
+	kv := keyValues(body, "=")
+	words := strings.Fields(kv["Description"])
+	if kv["ActiveState"] == "" || kv["ActiveState"] == "inactive" || kv["ActiveState"] == "failed" || len(words) < 3 {
+		return
+	}
+	for i := range f.Changes {
+		f.Changes[i].Held = f.Changes[i].Run == words[2]
+	}
+}
+
+func (f *Facts) addClosed(body []byte) {
+	for _, name := range nonEmptyLines(body) {
+		owner := f.Owners[name]
+		owner.ReadOnly = true
+		f.Owners[name] = owner
+	}
+}
+
 // clockTick is USER_HZ, the unit of starttime in /proc/PID/stat; it is 100 on
 // every architecture that Kubernetes runs on.
 const clockTick = time.Second / 100
@@ -320,15 +388,15 @@ func kubeletVersion(s string) string {
 	return ""
 }
 
-// addTimes reads the lines of `stat -c %y|%z|%a|%U|%s|%n`.
+// addTimes reads the lines of `stat -c %y|%z|%a|%U|%s|%h|%n`.
 func (f *Facts) addTimes(body []byte) {
 	for _, line := range nonEmptyLines(body) {
-		fields := strings.SplitN(line, "|", 6)
-		if len(fields) != 6 {
+		fields := strings.SplitN(line, "|", 7)
+		if len(fields) != 7 {
 			continue
 		}
-		name := strings.TrimPrefix(fields[5], ".")
-		f.Owners[name] = Owner{Mode: fields[2], User: fields[3]}
+		name := strings.TrimPrefix(fields[6], ".")
+		f.Owners[name] = Owner{Mode: fields[2], User: fields[3], Links: atoi(fields[5])}
 		if file, ok := f.Disk.Files[name]; ok {
 			file.Modified, file.Changed = parseStatTime(fields[0]), parseStatTime(fields[1])
 			f.Disk.Files[name] = file

@@ -38,6 +38,9 @@ func (c Control) Judge(f Facts, p Policy, live *Live) Finding {
 	finding.Node = j.node()
 	finding.Evidence = c.exhibits(f, j.running)
 	finding.Notes = append(finding.Notes, j.notes...)
+	for _, change := range f.Changes {
+		finding.Notes = append(finding.Notes, change.Describe())
+	}
 	if finding.Hint == "" {
 		finding = advise(finding, j.mendPath, c)
 	}

@@ -359,6 +359,39 @@ discover() {
 	printf '%.65536s' "$x"
 }
 
+# changes: the runs of fleet on this node that have not ended, and whether
+# anybody sees to them (see remediate/supervisor.sh).
+changes() {
+	set +f
+	for journal in "$R"/var/lib/fleet/runs/*/state; do
+		set -f
+		x=
+		[ -s "$journal" ] && read -r x _ <"$journal"
+		case $x in '' | committed | refused | rolled-back | rollback-failed) continue ;; esac
+		run=${journal%/state}
+		section change "${run##*/}"
+		lines "$journal"
+		section change-owner "${run##*/}"
+		lines "${journal%/state}/owner"
+	done
+	set -f
+	[ -z "${run-}" ] || {
+		section supervisor
+		within 20 systemctl show --no-pager fleet-change.service -p ActiveState,Description 2>/dev/null
+	}
+}
+
+# closed: paths that root may not write to, as on a read-only file system.
+closed() {
+	[ "$uid" = 0 ] || return 0
+	section closed
+	IFS=$nl
+	for f in $brought; do
+		[ -f "$R$f" ] && [ ! -w "$R$f" ] && printf '%s\n' "$f"
+	done
+	unset IFS
+}
+
 times_of_all() {
 	section times
 	(
@@ -368,7 +401,7 @@ times_of_all() {
 		for f in $brought; do
 			if [ -e ".$f" ]; then set -- "$@" ".$f"; fi
 		done
-		exec stat -L -c '%y|%z|%a|%U|%s|%n' "$@" 2>/dev/null
+		exec stat -L -c '%y|%z|%a|%U|%s|%h|%n' "$@" 2>/dev/null
 	)
 }
 
@@ -381,9 +414,11 @@ probe() {
 	if [ "$first" = yes ]; then
 		each listing "$dirs"
 		discover
+		changes
 	else
 		each config_dir "$dirs"
 	fi
+	closed
 	times_of_all
 	section end
 }
