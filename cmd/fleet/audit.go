@@ -63,32 +63,17 @@ func (a *auditCommand) run() error {
 	if err != nil {
 		return err
 	}
-	a.conn.applyBecome(hosts)
-	dialer, err := a.conn.dialer(a.env)
+	fan, err := a.conn.fanOut(a.env, hosts)
 	if err != nil {
 		return err
 	}
-	defer dialer.Close()
-	password, err := a.conn.becomePassword(a.env)
-	if err != nil {
-		return err
-	}
-	defer clear(password)
-
-	signals := watchSignals(a.env)
-	defer signals.release()
-	show := newProgress(a.env, len(hosts))
-	signals.onStop(show.waiting)
+	defer fan.close()
 	started := time.Now()
-	results := runner.Run(signals.ctx, hosts, runner.Options{
-		Parallel: a.conn.parallel, Timeout: a.conn.timeout, Stop: signals.stop, Observe: show.observe,
-	}, func(ctx context.Context, h inventory.Host) (audit.Finding, error) {
-		return auditHost(ctx, dialer, h, password, audit.Policy{Strict: a.strict})
+	results := each(fan, hosts, func(ctx context.Context, h inventory.Host) (audit.Finding, error) {
+		return auditHost(ctx, fan.dialer, h, fan.password, audit.Policy{Strict: a.strict})
 	})
-	show.finish()
-
 	rep := newReport("audit", inventoryName(inv), started, results)
-	return a.output.deliver(a.env, rep, signals.interrupted())
+	return a.output.deliver(a.env, rep, fan.interrupted())
 }
 
 // auditHost is the journey of one host: dial, probe, judge, close.
