@@ -204,6 +204,9 @@ func (c *Change) check() error {
 	if c.Seconds < 0 {
 		return errors.New("its change took negative seconds")
 	}
+	if c.Wave < 0 {
+		return errors.New("its wave is negative")
+	}
 	return nil
 }
 

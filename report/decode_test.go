@@ -89,6 +89,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"a negative line", replace(good, `"line": 3`, `"line": -3`), "line is negative"},
 		{"a negative duration", replace(good, `"duration_ms": 12`, `"duration_ms": -12`), "duration is negative"},
 		{"negative seconds", replace(good, `"seconds": 1.5`, `"seconds": -1`), "negative seconds"},
+		{"a negative wave", replace(good, `"wave": 2`, `"wave": -2`), "wave is negative"},
 		{"a negative pid", replace(good, `"kubelet_pid": 7`, `"kubelet_pid": -7`), "kubelet_pid is negative"},
 		{"a value that is no scalar", replace(good, `"value": false`, `"value": {}`), "neither"},
 		{"a value that is no whole number", replace(good, `"value": false`, `"value": 1.5`), "whole number"},

@@ -17,16 +17,30 @@ const (
 	// ExitIncomplete: at least one host could not be told or was not reached.
 	ExitIncomplete = 3
 	// ExitInterrupted: the run was interrupted and what was known by then was
-	// reported. Given by the caller.
+	// reported.
 	ExitInterrupted = 130
 )
 
-// ExitCode is the exit code of a finished run: ExitOK, ExitFail or
-// ExitIncomplete. It is computed from the hosts, so that neither an output
-// format nor a summary read from a file can change it.
+// commandRollback is the command whose hosts are as wanted when their old
+// files are back, whatever the control says of those.
+const commandRollback = "rollback"
+
+// ExitCode is the exit code of a run. It is computed from the hosts, so that
+// neither an output format nor a summary read from a file can change it.
+//
+// A run that looks or changes wants every host to pass, or not to be
+// concerned; a change that is only planned, was refused, failed or did not
+// stay is ExitFail even so. A rollback wants every host's old files back.
 func ExitCode(r Report) int {
 	code := ExitOK
+	if r.Run.Interrupted {
+		code = ExitInterrupted
+	}
 	for _, h := range r.Hosts {
+		if r.Run.Command == commandRollback {
+			code = max(code, rollbackCode(h))
+			continue
+		}
 		code = max(code, statusCode(h.Status), changeCode(h.Change))
 	}
 	return code
@@ -47,7 +61,22 @@ func changeCode(c *Change) int {
 		return ExitOK
 	}
 	switch c.Outcome {
-	case OutcomeUnchanged, OutcomeChanged, OutcomePlanned:
+	case OutcomeUnchanged, OutcomeChanged:
+		return ExitOK
+	case OutcomeUnknown, OutcomeNotReached:
+		return ExitIncomplete
+	}
+	return ExitFail
+}
+
+// rollbackCode judges one host of a rollback. A host of which nothing is told
+// was not reached.
+func rollbackCode(h Host) int {
+	if h.Change == nil {
+		return ExitIncomplete
+	}
+	switch h.Change.Outcome {
+	case OutcomeRolledBack, OutcomeUnchanged:
 		return ExitOK
 	case OutcomeUnknown, OutcomeNotReached:
 		return ExitIncomplete

@@ -39,6 +39,8 @@ type Run struct {
 	Finished  time.Time `json:"finished"` // likewise; also for an interrupted run
 	Version   string    `json:"version"`  // of fleet
 	Inventory string    `json:"inventory"`
+
+	Interrupted bool `json:"interrupted,omitempty"` // Ctrl-C ended it before its end
 }
 
 // Control is the requirement the hosts were held against: the row of
@@ -86,12 +88,21 @@ const (
 
 // Change is what was done, or would be done, to one host.
 type Change struct {
-	Method    string  `json:"method"`
-	Outcome   Outcome `json:"outcome"`
-	Diff      string  `json:"diff"`   // unified, "" when nothing differs
-	Backup    string  `json:"backup"` // path on the host, "" when none was made
-	Restarted bool    `json:"restarted"`
-	Seconds   float64 `json:"seconds"` // from the first write to the verified end
+	Method  string  `json:"method"` // file, args or configz; "" when none was chosen
+	Outcome Outcome `json:"outcome"`
+
+	// Reason, Message and Hint tell why a change was refused, failed or did not
+	// stay, as those of a finding do; of a change that was made Message says what
+	// it was. Reason is "" where the outcome says it all.
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"` // one line
+	Hint    string `json:"hint,omitempty"`
+
+	Diff      string  `json:"diff"`           // unified, secrets masked, "" when no file differs
+	Backup    string  `json:"backup"`         // directory on the host, "" when none was made
+	Restarted bool    `json:"restarted"`      // the kubelet was restarted, or would be where the change is only planned
+	Seconds   float64 `json:"seconds"`        // from the first write to the verified end
+	Wave      int     `json:"wave,omitempty"` // which wave the host belongs to, from 1; 0 for none
 }
 
 // Summary counts the hosts of a report by status.

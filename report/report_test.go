@@ -46,7 +46,12 @@ func TestExitCode(t *testing.T) {
 		{"a status of no version", hosts("excellent"), ExitIncomplete},
 		{"changed", changed("pass", OutcomeChanged), ExitOK},
 		{"unchanged", changed("pass", OutcomeUnchanged), ExitOK},
-		{"planned keeps the verdict", changed("fail", OutcomePlanned), ExitFail},
+		{"changed and not judged after", changed("unknown", OutcomeChanged), ExitIncomplete},
+		{"changed and failing still", changed("fail", OutcomeChanged), ExitFail},
+		{"planned", changed("fail", OutcomePlanned), ExitFail},
+		{"planned is not done", changed("pass", OutcomePlanned), ExitFail},
+		{"unchanged and not concerned", changed("not-applicable", OutcomeUnchanged), ExitOK},
+		{"unknown wins over refused", append(changed("pass", OutcomeUnknown), changed("fail", OutcomeRefused)...), ExitIncomplete},
 		{"rolled back", changed("fail", OutcomeRolledBack), ExitFail},
 		{"refused", changed("pass", OutcomeRefused), ExitFail},
 		{"failed before", changed("pass", OutcomeFailedBeforeChange), ExitFail},
@@ -61,6 +66,42 @@ func TestExitCode(t *testing.T) {
 				t.Errorf("got %d, want %d", got, c.want)
 			}
 		})
+	}
+}
+
+func TestExitCodeOfRollback(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		hosts []Host
+		want  int
+	}{
+		{"no hosts", nil, ExitOK},
+		{"rolled back", changed("fail", OutcomeRolledBack), ExitOK},
+		{"rolled back and not judged after", changed("unknown", OutcomeRolledBack), ExitOK},
+		{"nothing to roll back", changed("pass", OutcomeUnchanged), ExitOK},
+		{"changed", changed("pass", OutcomeChanged), ExitFail},
+		{"planned", changed("pass", OutcomePlanned), ExitFail},
+		{"refused", changed("pass", OutcomeRefused), ExitFail},
+		{"failed before", changed("pass", OutcomeFailedBeforeChange), ExitFail},
+		{"failed after", changed("pass", OutcomeFailedAfterChange), ExitFail},
+		{"not reached", changed("pass", OutcomeNotReached), ExitIncomplete},
+		{"unknown outcome", changed("pass", OutcomeUnknown), ExitIncomplete},
+		{"a host of which nothing is told", hosts("pass"), ExitIncomplete},
+		{"the highest wins", append(changed("fail", OutcomeUnknown), changed("fail", OutcomeRefused)...), ExitIncomplete},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := ExitCode(Report{Run: Run{Command: "rollback"}, Hosts: c.hosts}); got != c.want {
+				t.Errorf("got %d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+func TestExitCodeOfAnInterruptedRun(t *testing.T) {
+	for _, command := range []string{"audit", "rollback"} {
+		if got := ExitCode(Report{Run: Run{Command: command, Interrupted: true}, Hosts: hosts("unknown")}); got != ExitInterrupted {
+			t.Errorf("%s: got %d", command, got)
+		}
 	}
 }
 
@@ -106,10 +147,13 @@ func full() Report {
 			Notes:    []string{"note"},
 			Evidence: []audit.Evidence{{Command: "c", Exit: 1, Stdout: "o"}},
 		},
-		Change:     &Change{Method: "file", Outcome: OutcomeChanged, Diff: "d", Backup: "b", Restarted: true, Seconds: 1.5},
+		Change: &Change{
+			Method: "file", Outcome: OutcomeChanged, Reason: "r", Message: "m", Hint: "h",
+			Diff: "d", Backup: "b", Restarted: true, Seconds: 1.5, Wave: 2,
+		},
 		DurationMS: 12,
 	}
-	run := Run{ID: "r", Command: "audit", Started: started, Finished: started.Add(time.Second), Version: "v", Inventory: "i"}
+	run := Run{ID: "r", Command: "audit", Started: started, Finished: started.Add(time.Second), Version: "v", Inventory: "i", Interrupted: true}
 	return New(run, audit.MakeIPTablesUtilChains, []Host{h})
 }
 

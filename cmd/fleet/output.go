@@ -51,6 +51,17 @@ func (o *output) check() error {
 // deliver prints, stores and records the report, and gives the exit code as an
 // error.
 func (o *output) deliver(env environment, rep report.Report, interrupted bool) error {
+	rep.Run.Interrupted = interrupted
+	err := o.write(env, rep)
+	record(env, rep) // also when standard output was closed
+	if err != nil {
+		return err
+	}
+	return verdict(report.ExitCode(rep))
+}
+
+// write prints and stores the report.
+func (o *output) write(env environment, rep report.Report) error {
 	width, _ := terminal(env.stdout)
 	if err := o.chosen.Write(env.stdout, rep, report.TextOptions{Width: width, Color: env.colour()}); err != nil {
 		return fmt.Errorf("write the report: %w", err)
@@ -61,11 +72,7 @@ func (o *output) deliver(env environment, rep report.Report, interrupted bool) e
 		}
 		fmt.Fprintf(env.stderr, "report written to %s\n", target.Path)
 	}
-	record(env, rep)
-	if interrupted {
-		return verdictError{report.ExitInterrupted}
-	}
-	return verdict(report.ExitCode(rep))
+	return nil
 }
 
 // record keeps the report for --limit run:ID:STATUS. A run that cannot be
