@@ -27,7 +27,7 @@ const (
 // name could begin, and a quote inside an unquoted value is a plain character.
 type envParser struct {
 	state envState
-	line  int32
+	pos   int // offset of the byte that is looked at
 	// commentsGoOn: a backslash at the end of a comment takes the next line
 	// into it, as before systemd 254.
 	commentsGoOn bool
@@ -38,6 +38,7 @@ type envParser struct {
 	keyEnd   int // length without trailing blanks, -1 when there are none
 	value    unitText
 	valueEnd int
+	after    int // offset behind the equals sign
 	entries  []envEntry
 	file     *unitFile
 }
@@ -45,22 +46,21 @@ type envParser struct {
 // envEntry is one NAME=value of the file, the name not yet checked.
 type envEntry struct {
 	name  string
-	value unitText // begins on the line of the name
+	value unitText // begins where the name does
+	after int      // offset behind the equals sign
 }
 
 // envParse reads an environment file. failure is "" or why systemd takes none
 // of it, in the words of the C library.
 func envParse(path string, data []byte, commentsGoOn bool) (p *envParser, failure string) {
-	p = &envParser{line: 1, commentsGoOn: commentsGoOn, file: unitNewFile(path, envLines(data))}
+	p = &envParser{commentsGoOn: commentsGoOn, file: unitNewFile(path, data, envStarts(data))}
 	p.key.file, p.value.file = p.file, p.file
 	if bytes.IndexByte(data, 0) >= 0 {
 		return p, "Bad message"
 	}
 	for i, c := range data {
+		p.pos = i
 		p.step(c)
-		if c == '\n' || c == '\r' && !(i+1 < len(data) && data[i+1] == '\n') {
-			p.line++
-		}
 	}
 	p.finish()
 	for _, e := range p.entries {
@@ -71,12 +71,20 @@ func envParse(path string, data []byte, commentsGoOn bool) (p *envParser, failur
 	return p, ""
 }
 
-// envLines cuts at \n, \r\n and \r.
-func envLines(data []byte) [][]byte {
-	data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
-	data = bytes.ReplaceAll(data, []byte("\r"), []byte("\n"))
-	return bytes.Split(data, []byte("\n"))
+// envStarts lists the offsets of the lines, which end at \n, \r\n or \r.
+func envStarts(data []byte) []int32 {
+	starts := []int32{0}
+	for i, c := range data {
+		if c == '\n' || c == '\r' && !(i+1 < len(data) && data[i+1] == '\n') {
+			starts = append(starts, int32(i+1))
+		}
+	}
+	return starts
 }
+
+// here is the place of the byte that is looked at and of a number of bytes
+// before it that belong to it.
+func (p *envParser) here(before int) unitAt { return unitSpan(p.pos-before, p.pos+1) }
 
 func (p *envParser) step(c byte) {
 	newline := c == '\n' || c == '\r'
@@ -92,7 +100,7 @@ func (p *envParser) step(c byte) {
 	case envValueEscape:
 		p.state = envValue
 		if !newline {
-			p.value.put(c, p.line)
+			p.value.put(c, p.here(1))
 		}
 	case envSingleQuote, envDoubleQuote:
 		p.quoted(c)
@@ -114,8 +122,8 @@ func (p *envParser) preKey(c byte) {
 		p.state = envComment
 	} else if !unitBlank(c) {
 		p.state, p.keyEnd = envKey, -1
-		p.key = unitText{line: p.line, file: p.file}
-		p.key.put(c, p.line)
+		p.key = unitText{begin: p.pos, file: p.file}
+		p.key.put(c, p.here(0))
 	}
 }
 
@@ -124,11 +132,11 @@ func (p *envParser) inKey(c byte, newline bool) {
 	case newline:
 		p.state = envPreKey
 	case c == '=':
-		p.state, p.valueEnd = envPreValue, -1
-		p.value = unitText{line: p.key.line, file: p.file}
+		p.state, p.valueEnd, p.after = envPreValue, -1, p.pos+1
+		p.value = unitText{begin: p.key.begin, file: p.file}
 	default:
 		p.keyEnd = envBlankEnd(p.keyEnd, c, len(p.key.b))
-		p.key.put(c, p.line)
+		p.key.put(c, p.here(0))
 	}
 }
 
@@ -155,7 +163,7 @@ func (p *envParser) preValue(c byte, newline bool) {
 		p.state = envValueEscape
 	case !unitBlank(c):
 		p.state = envValue
-		p.value.put(c, p.line)
+		p.value.put(c, p.here(0))
 	}
 }
 
@@ -167,7 +175,7 @@ func (p *envParser) inValue(c byte, newline bool) {
 		p.state, p.valueEnd = envValueEscape, -1
 	default:
 		p.valueEnd = envBlankEnd(p.valueEnd, c, len(p.value.b))
-		p.value.put(c, p.line)
+		p.value.put(c, p.here(0))
 	}
 }
 
@@ -178,7 +186,7 @@ func (p *envParser) quoted(c byte) {
 	case c == '\\' && p.state == envDoubleQuote:
 		p.state = envDoubleQuoteEscape
 	default:
-		p.value.put(c, p.line)
+		p.value.put(c, p.here(0))
 	}
 }
 
@@ -186,10 +194,10 @@ func (p *envParser) quotedEscape(c byte) {
 	p.state = envDoubleQuote
 	switch {
 	case strings.IndexByte("\"\\`$", c) >= 0:
-		p.value.put(c, p.line)
+		p.value.put(c, p.here(1))
 	case c != '\n':
-		p.value.put('\\', p.line)
-		p.value.put(c, p.line)
+		p.value.put('\\', unitSpan(p.pos-1, p.pos))
+		p.value.put(c, p.here(0))
 	}
 }
 
@@ -214,8 +222,8 @@ func (p *envParser) push(trim bool) {
 	if trim && p.valueEnd >= 0 {
 		p.value = p.value.slice(0, p.valueEnd)
 	}
-	p.value.line = p.key.line
-	p.entries = append(p.entries, envEntry{string(name), p.value})
+	p.value.begin = p.key.begin
+	p.entries = append(p.entries, envEntry{string(name), p.value, p.after})
 }
 
 // finish takes an assignment that the end of the file ends, open quotes and

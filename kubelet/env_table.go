@@ -43,7 +43,7 @@ func (t *envTable) set(name string, value unitText) {
 func (t *envTable) setAssignment(a unitText) {
 	name, _, _ := strings.Cut(a.String(), "=")
 	value := a.slice(len(name)+1, len(a.b))
-	value.line = a.line
+	value.begin = a.begin
 	t.set(name, value)
 }
 
@@ -103,11 +103,11 @@ func (t *envTable) variable(name string) Variable {
 func (u *Unit) environment(d Disk, l *Launch) *envTable {
 	t := &envTable{vars: map[string]*envVar{}}
 	for _, e := range u.loginEnvironment() {
-		t.setAssignment(unitTextOf(e, 0, nil))
+		t.setAssignment(unitTextOf(e))
 	}
 	for _, e := range u.manager.Environment {
 		if envAssignmentValid([]byte(e)) {
-			t.setAssignment(unitTextOf(e, 0, nil))
+			t.setAssignment(unitTextOf(e))
 		}
 	}
 	for _, e := range u.env {

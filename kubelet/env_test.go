@@ -40,7 +40,7 @@ func TestEnvFile(t *testing.T) {
 			p, failure := envParse("/e", []byte(c.data), false)
 			var got []string
 			for _, e := range p.entries {
-				got = append(got, fmt.Sprintf("%s=%s@%d", e.name, e.value, e.value.line))
+				got = append(got, fmt.Sprintf("%s=%s@%d", e.name, e.value, e.value.source().Line))
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" || failure != "" {
 				t.Errorf("%q: %s (-want +got):\n%s", c.data, failure, diff)
@@ -86,14 +86,14 @@ func FuzzEnvFile(f *testing.F) {
 		total := 0
 		for _, e := range p.entries {
 			total += len(e.name) + len(e.value.b) + 1
-			last := e.value.line
-			for _, line := range e.value.at {
-				if line < last || int(line) > lines {
-					t.Fatalf("%q: line %d after %d of %d", data, line, last, lines)
+			last := e.value.begin
+			for i, at := range e.value.at {
+				if at.start() < last || at.end() > len(data) || data[at.end()-1] != e.value.b[i] {
+					t.Fatalf("%q: byte %d at %d to %d after %d", data, i, at.start(), at.end(), last)
 				}
-				last = line
+				last = at.start()
 			}
-			if src := e.value.source(); !strings.Contains(string(data), src.Text) {
+			if src := e.value.source(); src.Line > lines || !strings.Contains(string(data), src.Text) {
 				t.Fatalf("%q: source %q is not in it", data, src.Text)
 			}
 		}

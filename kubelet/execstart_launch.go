@@ -284,7 +284,7 @@ func (x *execExpander) lookup(name string) (unitText, bool) {
 // inline replaces ${NAME} and $$ within a word. A word that is nothing but
 // one ${NAME} originates where the variable is set, any other in ExecStart=.
 func (x *execExpander) inline(t unitText) {
-	out := unitText{line: t.line, file: t.file}
+	out := unitText{begin: t.begin, file: t.file}
 	origin := t.source()
 	from := 0 // what stands before it is in out
 	for i := 0; i+1 < len(t.b); i++ {

@@ -20,18 +20,18 @@ const (
 // specifier is an error, any other character keeps its percent sign. failure
 // is "" on success.
 func (u *Unit) unitSpecifiers(t unitText, limit int) (out unitText, failure string) {
-	out = unitText{line: t.line, file: t.file}
+	out = unitText{begin: t.begin, file: t.file}
 	for i := 0; i < len(t.b); i++ {
-		c, line := t.b[i], t.at[i]
+		c, at := t.b[i], t.at[i]
 		if c != '%' || i+1 == len(t.b) {
-			out.put(c, line)
+			out.put(c, at)
 		} else {
 			i++
 			v, failure := u.specifier(t.b[i])
 			if failure != "" {
 				return unitText{}, failure
 			}
-			out.putString(v, line)
+			out.putString(v, at.to(t.at[i]))
 		}
 		if len(out.b) > limit {
 			return unitText{}, unitNameTooLong

@@ -41,13 +41,14 @@ type unitParser struct {
 // unitParse reads a unit file or drop-in. The settings that come before an
 // error are returned with it.
 func unitParse(path string, data []byte) *unitParser {
-	lines := unitLines(data)
-	p := &unitParser{file: unitNewFile(path, lines)}
+	p := &unitParser{file: unitNewFile(path, data, unitStarts(data))}
 	var open *unitText // the continuation so far
-	for i, raw := range lines {
-		if open = p.line(raw, int32(i+1), open); p.err != nil {
+	for pos := 0; pos < len(data); {
+		raw, next := unitReadLine(data, pos)
+		if open = p.line(raw, pos, next, open); p.err != nil {
 			return p
 		}
+		pos = next
 	}
 	if open != nil {
 		p.logical(*open)
@@ -55,28 +56,31 @@ func unitParse(path string, data []byte) *unitParser {
 	return p
 }
 
-// line takes one physical line and returns the continuation that is open
-// after it. Comments are skipped inside a continuation too.
-func (p *unitParser) line(raw []byte, n int32, open *unitText) *unitText {
+// line takes one physical line, which begins at pos and whose end ends at
+// next, and returns the continuation that is open after it. Comments are
+// skipped inside a continuation too.
+func (p *unitParser) line(raw []byte, pos, next int, open *unitText) *unitText {
 	if len(raw) >= unitLineMax {
-		p.fail(n, "Line too long")
+		p.fail(pos, "Line too long")
 		return nil
 	}
 	if c := bytes.TrimLeft(raw, " \t\n\r"); len(c) > 0 && (c[0] == '#' || c[0] == ';') {
 		return open
 	}
+	begin := pos
 	if !p.bomSeen && bytes.HasPrefix(raw, []byte(unitBOM)) {
-		raw, p.bomSeen = raw[len(unitBOM):], true
+		raw, pos, p.bomSeen = raw[len(unitBOM):], pos+len(unitBOM), true
 	}
 	if open == nil {
-		open = &unitText{line: n, file: p.file}
+		open = &unitText{begin: begin, file: p.file}
 	} else if len(open.b)+len(raw) > unitLineMax {
-		p.fail(n, "Continuation line too long")
+		p.fail(begin, "Continuation line too long")
 		return nil
 	}
-	open.putString(string(raw), n)
+	open.putRaw(raw, pos)
 	if unitContinues(raw) {
-		open.b[len(open.b)-1] = ' '
+		last := len(open.b) - 1
+		open.b[last], open.at[last] = ' ', unitSpan(pos+len(raw)-1, next)
 		return open
 	}
 	p.logical(*open)
@@ -99,12 +103,12 @@ func (p *unitParser) logical(t unitText) {
 	switch {
 	case len(t.b) == 0:
 	case !unitUTF8(t.b):
-		p.fail(t.line, "String is not UTF-8 clean")
+		p.fail(t.begin, "String is not UTF-8 clean")
 	case t.b[0] == '[':
 		p.header(t)
 	case p.section == "":
 		if !p.ignored {
-			p.warn(t.line, "Assignment outside of section. Ignoring.")
+			p.warn(t.begin, "Assignment outside of section. Ignoring.")
 		}
 	default:
 		p.assignment(t)
@@ -113,7 +117,7 @@ func (p *unitParser) logical(t unitText) {
 
 func (p *unitParser) header(t unitText) {
 	if t.b[len(t.b)-1] != ']' {
-		p.fail(t.line, "Invalid section header '"+unitShow(t.String())+"'")
+		p.fail(t.begin, "Invalid section header '"+unitShow(t.String())+"'")
 		return
 	}
 	name := ""
@@ -121,7 +125,7 @@ func (p *unitParser) header(t unitText) {
 		name = string(t.b[1 : len(t.b)-1])
 	}
 	if !unitSafe(name) {
-		p.fail(t.line, "Bad characters in section header '"+unitShow(t.String())+"'")
+		p.fail(t.begin, "Bad characters in section header '"+unitShow(t.String())+"'")
 		return
 	}
 	p.section, p.ignored = "", false
@@ -131,7 +135,7 @@ func (p *unitParser) header(t unitText) {
 	}
 	p.ignored = true
 	if !strings.HasPrefix(name, "X-") {
-		p.warn(t.line, "Unknown section '"+unitShow(name)+"'. Ignoring.")
+		p.warn(t.begin, "Unknown section '"+unitShow(name)+"'. Ignoring.")
 	}
 }
 
@@ -139,24 +143,24 @@ func (p *unitParser) assignment(t unitText) {
 	eq := bytes.IndexByte(t.b, '=')
 	switch {
 	case eq < 0:
-		p.warn(t.line, "Missing '=', ignoring line.")
+		p.warn(t.begin, "Missing '=', ignoring line.")
 	case eq == 0:
-		p.warn(t.line, "Missing key name before '=', ignoring line.")
+		p.warn(t.begin, "Missing key name before '=', ignoring line.")
 	default:
 		key, value := t.slice(0, eq).trim(), t.slice(eq+1, len(t.b)).trim()
 		if len(value.b) == 0 {
-			value.line = t.line
+			value.begin = t.begin
 		}
 		p.settings = append(p.settings, unitSetting{p.section, key.String(), value})
 	}
 }
 
-func (p *unitParser) fail(line int32, message string) {
-	p.err = &unitSyntaxError{message, p.file.source(line)}
+func (p *unitParser) fail(offset int, message string) {
+	p.err = &unitSyntaxError{message, p.file.source(offset)}
 }
 
-func (p *unitParser) warn(line int32, message string) {
-	p.warnings = append(p.warnings, fmt.Sprintf("%s:%d: %s", p.file.path, line, message))
+func (p *unitParser) warn(offset int, message string) {
+	p.warnings = append(p.warnings, fmt.Sprintf("%s:%d: %s", p.file.path, p.file.line(offset), message))
 }
 
 // unitSafe is string_is_safe() of systemd: no control characters, quotes or
@@ -182,18 +186,25 @@ const (
 // one, -1 when there is none. found is false when only blanks were left, valid
 // is false where systemd answers EINVAL.
 func unitWord(in unitText, pos int, flags unitWordFlags) (word unitText, next int, found, valid bool) {
+	word, _, next, found, valid = unitWordIn(in, pos, flags)
+	return word, next, found, valid
+}
+
+// unitWordIn is unitWord, and tells which bytes of the text are the word with
+// its quotes.
+func unitWordIn(in unitText, pos int, flags unitWordFlags) (word unitText, raw span, next int, found, valid bool) {
 	if pos < 0 {
-		return word, -1, false, true
+		return word, raw, -1, false, true
 	}
 	for pos < len(in.b) && unitBlank(in.b[pos]) {
 		pos++
 	}
 	if pos == len(in.b) {
-		return word, -1, false, true
+		return word, raw, -1, false, true
 	}
-	l := unitLexer{in: in, pos: pos, flags: flags, out: unitText{line: in.at[pos], file: in.file}}
+	l := unitLexer{in: in, pos: pos, flags: flags, end: len(in.b), out: unitText{begin: in.at[pos].start(), file: in.file}}
 	next, valid = l.run()
-	return l.out, next, valid, valid
+	return l.out, span{pos, l.end}, next, valid, valid
 }
 
 // unitLexer is the state within one word.
@@ -202,6 +213,7 @@ type unitLexer struct {
 	pos   int
 	flags unitWordFlags
 	quote byte // the open quote, or 0
+	end   int  // of the word
 	out   unitText
 }
 
@@ -220,23 +232,32 @@ func (l *unitLexer) run() (next int, valid bool) {
 		case l.quote != 0 && c == l.quote:
 			l.quote = 0
 		case l.quote != 0:
-			l.put(c)
+			l.put(c, l.pos)
 		case c == '"' || c == '\'':
 			l.quote = c
 		case unitBlank(c):
+			l.end = l.pos
 			return l.skipBlanks(), true
 		default:
-			l.put(c)
+			l.put(c, l.pos)
 		}
 	}
 	return -1, l.quote == 0 || l.flags&unitRelax != 0
 }
 
-func (l *unitLexer) put(c byte) { l.out.put(c, l.in.at[l.pos]) }
+// put adds a byte that is written from a position up to the one reached.
+func (l *unitLexer) put(c byte, from int) { l.out.put(c, l.place(from)) }
+
+func (l *unitLexer) place(from int) unitAt {
+	if from == l.pos {
+		return l.in.at[from]
+	}
+	return l.in.at[from].to(l.in.at[l.pos])
+}
 
 func (l *unitLexer) trailingBackslash() (next int, valid bool) {
 	if l.flags&unitUnescapeRelax != 0 && (l.quote == 0 || l.flags&unitRelax != 0) {
-		l.put('\\')
+		l.put('\\', l.pos)
 		return -1, true
 	}
 	return -1, l.flags&unitRelax != 0
@@ -254,21 +275,21 @@ func (l *unitLexer) skipBlanks() int {
 
 // escape handles the character after a backslash, in quotes or out of them.
 func (l *unitLexer) escape() bool {
+	backslash := l.pos - 1
 	if l.flags&unitCUnescape == 0 {
-		l.put(l.in.b[l.pos])
+		l.put(l.in.b[l.pos], backslash)
 		return true
 	}
 	if b, n := unitUnescape(l.in, l.pos); n > 0 {
-		line := l.in.at[l.pos]
 		l.pos += n - 1
-		l.out.putString(string(b), line)
+		l.out.putString(string(b), l.place(backslash))
 		return true
 	}
 	if l.flags&unitUnescapeRelax == 0 {
 		return false
 	}
-	l.put('\\')
-	l.put(l.in.b[l.pos])
+	l.out.put('\\', l.in.at[backslash])
+	l.put(l.in.b[l.pos], l.pos)
 	return true
 }
 

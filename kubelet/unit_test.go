@@ -190,8 +190,9 @@ func TestUnitLines(t *testing.T) {
 		"":           nil,
 	} {
 		var got []string
-		for _, l := range unitLines([]byte(in)) {
-			got = append(got, string(l))
+		f := unitNewFile("/u", []byte(in), unitStarts([]byte(in)))
+		for i := range f.starts {
+			got = append(got, f.lineText(i))
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", in, diff)

@@ -1,7 +1,7 @@
 package kubelet
 
 import (
-	"bytes"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -9,22 +9,32 @@ import (
 // unitTextLimit bounds the source line kept with an origin, in bytes.
 const unitTextLimit = 8 << 10
 
-// unitFile is a unit, drop-in or environment file cut into the lines its
-// origins point at.
+// unitFile is a unit, drop-in or environment file and where its lines begin,
+// for the origins that point into it.
 type unitFile struct {
-	path  string
-	lines []string
+	path   string
+	text   string
+	starts []int32 // offset of each line
 }
 
-// source is the origin of what stands on the given 1-based line.
-func (f *unitFile) source(line int32) Source {
+// line is the 1-based line an offset lies on.
+func (f *unitFile) line(offset int) int {
+	i, found := slices.BinarySearch(f.starts, int32(offset))
+	if found {
+		return i + 1
+	}
+	return max(i, 1)
+}
+
+// source is the origin of what stands at an offset.
+func (f *unitFile) source(offset int) Source {
 	s := Source{Kind: SourceFlag}
 	if f == nil {
 		return s
 	}
-	s.Path, s.Line = f.path, int(line)
-	if line >= 1 && int(line) <= len(f.lines) {
-		s.Text = f.lines[line-1]
+	s.Path, s.Line = f.path, f.line(offset)
+	if s.Line <= len(f.starts) {
+		s.Text = f.lineText(s.Line - 1)
 	}
 	if len(s.Text) > unitTextLimit {
 		s.Text = s.Text[:unitTextLimit]
@@ -32,18 +42,62 @@ func (f *unitFile) source(line int32) Source {
 	return s
 }
 
-// unitText is a piece of a file that remembers, byte by byte, the line it was
-// written on, through continuations, unquoting and specifiers.
+// lineText is the line of a 0-based number without its end.
+func (f *unitFile) lineText(i int) string {
+	text := f.text[f.starts[i]:]
+	if i+1 < len(f.starts) {
+		text = f.text[f.starts[i]:f.starts[i+1]]
+	}
+	return strings.TrimRight(text, "\r\n\x00")
+}
+
+// unitAt is where a byte of a text stands in its file: the offset and the
+// number of bytes it is written with, which is more than one for an escape or
+// a specifier. All bytes of what an escape or specifier stands for share one.
+type unitAt uint32
+
+// A unitAt holds offsets below unitAtMax, more than a node's file is taken
+// with, and lengths up to unitAtLong; a length of 0 is one that does not fit.
+const (
+	unitAtBits = 6
+	unitAtLong = 1<<unitAtBits - 1
+	unitAtMax  = 1 << (32 - unitAtBits)
+)
+
+// unitSpan is the place of the bytes from an offset to another.
+func unitSpan(from, to int) unitAt {
+	if from >= unitAtMax {
+		return (unitAtMax - 1) << unitAtBits
+	}
+	if to-from > unitAtLong {
+		to = from
+	}
+	return unitAt(from)<<unitAtBits | unitAt(to-from)
+}
+
+func (a unitAt) start() int { return int(a >> unitAtBits) }
+func (a unitAt) end() int   { return a.start() + int(a&unitAtLong) }
+
+// to is the place of everything from a to b.
+func (a unitAt) to(b unitAt) unitAt {
+	if a.start() == a.end() || b.start() == b.end() {
+		return unitSpan(a.start(), a.start())
+	}
+	return unitSpan(a.start(), b.end())
+}
+
+// unitText is a piece of a file that remembers, byte by byte, where it was
+// written, through continuations, unquoting and specifiers.
 type unitText struct {
-	b    []byte
-	at   []int32
-	line int32 // where the piece begins, also when it is empty
-	file *unitFile
+	b     []byte
+	at    []unitAt
+	begin int // offset of the piece, also when it is empty
+	file  *unitFile
 }
 
 func (t unitText) String() string { return string(t.b) }
 
-func (t unitText) source() Source { return t.file.source(t.line) }
+func (t unitText) source() Source { return t.file.source(t.begin) }
 
 // char is the byte at i, or 0 past the end, as a C string has it.
 func (t unitText) char(i int) byte {
@@ -55,29 +109,38 @@ func (t unitText) char(i int) byte {
 
 // slice is t[from:to] as a text of its own.
 func (t unitText) slice(from, to int) unitText {
-	s := unitText{b: t.b[from:to:to], at: t.at[from:to:to], line: t.line, file: t.file}
+	s := unitText{b: t.b[from:to:to], at: t.at[from:to:to], begin: t.begin, file: t.file}
 	if len(s.at) > 0 {
-		s.line = s.at[0]
+		s.begin = s.at[0].start()
 	} else if from < len(t.at) {
-		s.line = t.at[from]
+		s.begin = t.at[from].start()
 	}
 	return s
 }
 
-// put appends one byte written on the given line.
-func (t *unitText) put(c byte, line int32) {
+// put appends one byte written at a place.
+func (t *unitText) put(c byte, at unitAt) {
 	t.b = append(t.b, c)
-	t.at = append(t.at, line)
+	t.at = append(t.at, at)
 }
 
-// putString appends a string all of which stems from one line.
-func (t *unitText) putString(s string, line int32) {
+// putString appends a string all of which stems from one place.
+func (t *unitText) putString(s string, at unitAt) {
 	for i := 0; i < len(s); i++ {
-		t.put(s[i], line)
+		t.put(s[i], at)
 	}
 }
 
-// putText appends another piece with its lines.
+// putRaw appends bytes as they stand in the file from an offset on.
+func (t *unitText) putRaw(raw []byte, offset int) {
+	t.b = append(t.b, raw...)
+	t.at = slices.Grow(t.at, len(raw))
+	for i := range raw {
+		t.at = append(t.at, unitSpan(offset+i, offset+i+1))
+	}
+}
+
+// putText appends another piece with its places.
 func (t *unitText) putText(s unitText) {
 	t.b = append(t.b, s.b...)
 	t.at = append(t.at, s.at...)
@@ -95,11 +158,11 @@ func (t unitText) trim() unitText {
 	return t.slice(from, to)
 }
 
-// unitTextOf makes a text of one line out of nowhere, for tests and for the
-// environment of the manager.
-func unitTextOf(s string, line int32, f *unitFile) unitText {
-	t := unitText{line: line, file: f}
-	t.putString(s, line)
+// unitTextOf makes a text out of nowhere, for tests and for the environment of
+// the manager.
+func unitTextOf(s string) unitText {
+	t := unitText{}
+	t.putRaw([]byte(s), 0)
 	return t
 }
 
@@ -176,22 +239,17 @@ func unitReadLine(data []byte, pos int) (line []byte, next int) {
 	return data[start:end], pos
 }
 
-// unitLines cuts data at the ends of line unit files know.
-func unitLines(data []byte) [][]byte {
-	var lines [][]byte
-	for pos := 0; pos < len(data); {
-		var line []byte
-		line, pos = unitReadLine(data, pos)
-		lines = append(lines, line)
-	}
-	return lines
+// unitNewFile keeps what origins need of a file whose lines begin at the
+// given offsets.
+func unitNewFile(path string, data []byte, starts []int32) *unitFile {
+	return &unitFile{path: path, text: string(data), starts: starts}
 }
 
-// unitNewFile keeps the lines of a file for its origins.
-func unitNewFile(path string, lines [][]byte) *unitFile {
-	f := &unitFile{path: path, lines: make([]string, len(lines))}
-	for i, l := range lines {
-		f.lines[i] = string(bytes.TrimRight(l, "\r\n"))
+// unitStarts lists the offsets of the lines of a unit file.
+func unitStarts(data []byte) []int32 {
+	var starts []int32
+	for pos := 0; pos < len(data); _, pos = unitReadLine(data, pos) {
+		starts = append(starts, int32(pos))
 	}
-	return f
+	return starts
 }
