@@ -30,7 +30,14 @@ func Clean(s string) string { return clean(s, maxMessage) }
 // are trimmed and runs of them become one, so that a value can never look like
 // a further column. At most limit characters are shown.
 func clean(s string, limit int) string {
-	s = strings.TrimSpace(s)
+	return escape(strings.TrimSpace(s), limit, false)
+}
+
+// cleanLine is clean for a line that has its own layout, such as one of a
+// diff: blanks stay as they are.
+func cleanLine(s string, limit int) string { return escape(s, limit, true) }
+
+func escape(s string, limit int, blanks bool) string {
 	var b strings.Builder
 	shown, marks, blank := 0, 0, false
 	for i, w := 0, 0; i < len(s); i += w {
@@ -40,7 +47,7 @@ func clean(s string, limit int) string {
 		}
 		var r rune
 		r, w = utf8.DecodeRuneInString(s[i:])
-		if r == ' ' && blank {
+		if r == ' ' && blank && !blanks {
 			continue
 		}
 		blank = r == ' '

@@ -30,15 +30,18 @@ type groupKey struct {
 	reason, value string
 	kind          kubelet.SourceKind
 	path, hint    string
+
+	outcome              Outcome
+	method, changeReason string
 }
 
-// groups folds hosts by their finding: the worst status first, then the most
-// hosts, then inventory order.
-func groups(hosts []Host, expected any) []group {
+// groups folds hosts by their finding and outcome: the worst first, then the
+// most hosts, then inventory order.
+func groups(r Report) []group {
 	index := map[groupKey]int{}
 	var out []group
-	for _, h := range hosts {
-		from := decidedBy(h.Finding, expected)
+	for _, h := range r.Hosts {
+		from := decidedBy(h.Finding, r.Control.Expected)
 		from.path = general(from.path, h)
 		key := groupKey{
 			status: h.Status,
@@ -51,6 +54,9 @@ func groups(hosts []Host, expected any) []group {
 		if h.Status == audit.StatusPass {
 			key.path = ""
 		}
+		if c := h.Change; c != nil {
+			key.outcome, key.method, key.changeReason = c.Outcome, c.Method, c.Reason
+		}
 		i, ok := index[key]
 		if !ok {
 			i = len(out)
@@ -60,9 +66,10 @@ func groups(hosts []Host, expected any) []group {
 		out[i].hosts = append(out[i].hosts, h)
 		out[i].from = append(out[i].from, from)
 	}
+	rank := r.rank()
 	slices.SortStableFunc(out, func(a, b group) int {
 		return cmp.Or(
-			cmp.Compare(statusRank(a.hosts[0].Status), statusRank(b.hosts[0].Status)),
+			cmp.Compare(rank(a.hosts[0]), rank(b.hosts[0])),
 			cmp.Compare(len(b.hosts), len(a.hosts)),
 		)
 	})
@@ -72,7 +79,7 @@ func groups(hosts []Host, expected any) []group {
 // Folder turns host names into ranges, as inventory.Fold does.
 type folder func(names []string) []string
 
-func groupRows(gs []group, fold folder) []row {
+func groupRows(gs []group, changes bool, fold folder) []row {
 	rows := make([]row, len(gs))
 	for i, g := range gs {
 		h := g.hosts[0]
@@ -81,18 +88,16 @@ func groupRows(gs []group, fold folder) []row {
 			hint = clean(general(hint, h), maxMessage)
 		}
 		rows[i] = row{
-			cells: []string{
-				statusWord(h.Status),
-				strconv.Itoa(len(g.hosts)),
+			cells: append(firstCells(h, strconv.Itoa(len(g.hosts)), changes),
 				orDash(clean(h.Reason, maxPlace)),
 				g.value,
 				g.place(),
-			},
-			brief: h.Status == audit.StatusPass && h.Hint == "",
+			),
+			brief: quiet(h),
 			details: []detail{
 				{label: "hosts", text: g.names(fold)},
-				{text: g.message(), quiet: h.Status == audit.StatusPass && h.Hint == ""},
-				{label: "changes", text: g.changes()},
+				{text: g.common(func(h Host) string { return h.Message }), quiet: quiet(h)},
+				{label: changeLabel, text: g.common(changeText)},
 				{label: nextLabel, text: hint},
 			},
 		}
@@ -140,40 +145,20 @@ func (g group) names(fold folder) string {
 	return strings.Join(shown, " ")
 }
 
-// message is the message of the group's hosts without its host-specific parts;
-// where messages differ even so, it is one of them with the host it is of.
-func (g group) message() string {
+// common is a text of the group's hosts without its host-specific parts; where
+// the texts differ even so, it is one of them with the host it is of.
+func (g group) common(text func(Host) string) string {
 	h := g.hosts[0]
 	if len(g.hosts) == 1 {
-		return clean(h.Message, maxMessage)
+		return clean(text(h), maxMessage)
 	}
-	first := general(h.Message, h)
+	first := general(text(h), h)
 	for _, other := range g.hosts[1:] {
-		if general(other.Message, other) != first {
-			return clean(h.Name, maxName) + ", for one: " + clean(h.Message, maxMessage)
+		if general(text(other), other) != first {
+			return clean(h.Name, maxName) + ", for one: " + clean(text(h), maxMessage)
 		}
 	}
 	return clean(first, maxMessage)
-}
-
-// changes counts the outcomes of the group's hosts.
-func (g group) changes() string {
-	counts := map[Outcome]int{}
-	var order []Outcome
-	for _, h := range g.hosts {
-		if h.Change == nil {
-			continue
-		}
-		if counts[h.Change.Outcome] == 0 {
-			order = append(order, h.Change.Outcome)
-		}
-		counts[h.Change.Outcome]++
-	}
-	var parts []string
-	for _, o := range order {
-		parts = append(parts, fmt.Sprintf("%d %s", counts[o], clean(string(o), maxPlace)))
-	}
-	return strings.Join(parts, ", ")
 }
 
 var fingerprint = regexp.MustCompile(`SHA256:[A-Za-z0-9+/]{16,}=?`)

@@ -115,7 +115,7 @@ func TestSaveFollowsALink(t *testing.T) {
 	if to, err := os.Readlink(link); err != nil || to != "real" {
 		t.Errorf("the link leads to %q, %v", to, err)
 	}
-	if got, _ := os.ReadFile(real); !strings.HasPrefix(string(got), "1 host FAILS.") {
+	if got, _ := os.ReadFile(real); !strings.HasPrefix(string(got), "1 host was changed and still FAILS.") {
 		t.Errorf("got %q", got)
 	}
 }

@@ -59,6 +59,7 @@ func TestGoldenBig(t *testing.T) {
 		"fleet-31-unreachable": unreachable(31),
 		"fleet-30-unreachable": unreachable(30),
 		"fleet-100-scattered":  scattered(100),
+		"fleet-200-rollout":    rollout(200),
 	} {
 		for _, width := range []int{0, 80} {
 			file := fmt.Sprintf("testdata/%s.table-%d.golden", name, width)

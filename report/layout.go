@@ -17,6 +17,7 @@ type sheet struct {
 	options TextOptions
 	heads   []string // of the aligned columns; the first is the status
 	rows    []row
+	kept    int  // how many columns stay on the first line at any width
 	stacked bool // details on lines of their own, whatever the width
 	wide    bool
 }
@@ -24,6 +25,7 @@ type sheet struct {
 type row struct {
 	cells   []string
 	details []detail // in order of reading; one without text is left out
+	block   []string // lines below the row that keep their layout, such as a diff
 	brief   bool     // cells that do not fit on the first line are left out
 }
 
@@ -45,9 +47,6 @@ const (
 	none      = "-"    // a cell with nothing to tell
 	indent    = "    " // of details
 	hanging   = "  "   // of their continuation lines, on top
-	// keptColumns is how many columns stay on the first line at any width: the
-	// status and the host.
-	keptColumns = 2
 )
 
 // print writes one paragraph of text of our own making.
@@ -83,7 +82,7 @@ func (t sheet) write(b *bufio.Writer) {
 		}
 	}
 	columns := len(ends)
-	for t.options.Width > 0 && columns > keptColumns && ends[columns-1] > t.options.Width {
+	for t.options.Width > 0 && columns > t.kept && ends[columns-1] > t.options.Width {
 		columns--
 	}
 	lines := t.aligned(columns)
@@ -95,15 +94,33 @@ func (t sheet) write(b *bufio.Writer) {
 		for _, d := range t.detailLines(r, columns+n) {
 			fmt.Fprintln(b, indent+d)
 		}
+		t.writeBlock(b, r)
 	}
 }
 
+// writeLines writes the heads and a line for each row.
 func (t sheet) writeLines(b *bufio.Writer, lines []string) {
-	for i, line := range lines {
-		if i > 0 {
-			line = t.colored(line)
+	fmt.Fprintln(b, lines[0])
+	for i, line := range lines[1:] {
+		fmt.Fprintln(b, t.colored(line))
+		t.writeBlock(b, t.rows[i])
+	}
+}
+
+// writeBlock writes the lines below a row, indented so that none can be taken
+// for a row, and broken where they are too long.
+func (t sheet) writeBlock(b *bufio.Writer, r row) {
+	for _, line := range r.block {
+		pieces := []string{line}
+		if width := t.detailWidth(); width > 0 {
+			pieces = breakWord(line, width)
 		}
-		fmt.Fprintln(b, line)
+		for i, piece := range pieces {
+			if i > 0 {
+				piece = hanging + piece
+			}
+			fmt.Fprintln(b, indent+t.paintDiff(line, piece))
+		}
 	}
 }
 
@@ -329,6 +346,18 @@ const (
 	sgrReset   = "\x1b[0m"
 )
 
+// paintDiff colours a piece of a line of a diff as the line demands.
+func (t sheet) paintDiff(line, piece string) string {
+	switch {
+	case !t.options.Color:
+	case strings.HasPrefix(line, "+"):
+		return sgrPass + piece + sgrReset
+	case strings.HasPrefix(line, "-"):
+		return sgrFail + piece + sgrReset
+	}
+	return piece
+}
+
 // colored colours the status word a line begins with.
 func (t sheet) colored(line string) string {
 	word, rest, more := strings.Cut(line, " ")
@@ -344,7 +373,7 @@ func (t sheet) paint(word string) string {
 		return word
 	}
 	switch strings.TrimRight(word, ",.:") {
-	case "FAIL", "FAILS":
+	case "FAIL", "FAILS", "FAILED":
 		return sgrFail + word + sgrReset
 	case "UNKNOWN":
 		return sgrUnknown + word + sgrReset

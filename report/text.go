@@ -28,29 +28,42 @@ const foldAbove = 30
 
 // WriteTable writes the default text report: the verdict in one sentence, then
 // the hosts, worst first, each with its value, where that comes from and, when
-// it is not a pass, what to do next. Above 30 hosts, hosts with the same
-// finding share a line and are named as ranges.
+// it is not a pass, what to do next. Of a run that changes hosts, sentence and
+// lines tell how that came out. Above 30 hosts, hosts with the same finding
+// and outcome share a line and are named as ranges.
 func WriteTable(w io.Writer, r Report, o TextOptions) error {
-	t := sheet{options: o, heads: []string{"STATUS", "HOST", "REASON", "VALUE", "FROM"}}
+	t := newSheet(r, o, "REASON", "VALUE", "FROM")
 	if len(r.Hosts) > foldAbove {
 		t.heads[1] = "HOSTS"
 		t.stacked = true
-		t.rows = groupRows(groups(r.Hosts, r.Control.Expected), inventory.Fold)
+		t.rows = groupRows(groups(r), r.changes(), inventory.Fold)
 	} else {
-		t.rows = tableRows(worstFirst(r.Hosts), r.Control.Expected)
+		t.rows = tableRows(r)
 	}
 	return writeText(w, r, t, t.stacked)
 }
 
-// WriteWide writes a line per host with all that is known of it; hosts are
-// never folded.
+// newSheet is a sheet with the columns that name a host and what became of it,
+// and the given ones behind them.
+func newSheet(r Report, o TextOptions, more ...string) sheet {
+	t := sheet{options: o, heads: []string{"STATUS", "HOST"}}
+	if r.changes() {
+		t.heads = append(t.heads, "CHANGE")
+	}
+	t.kept = len(t.heads)
+	t.heads = append(t.heads, more...)
+	return t
+}
+
+// WriteWide writes a line per host with all that is known of it, and the diff
+// of its change below; hosts are never folded.
 func WriteWide(w io.Writer, r Report, o TextOptions) error {
 	return writeText(w, r, wideSheet(r, o), false)
 }
 
 func writeText(w io.Writer, r Report, t sheet, folded bool) error {
 	b := bufio.NewWriter(w) // keeps the first error until Flush
-	t.printVerdict(b, Verdict(Summarise(r.Hosts)))
+	t.printVerdict(b, r.verdict())
 	t.print(b, requirement(r.Control))
 	if len(t.rows) > 0 {
 		fmt.Fprintln(b)
@@ -206,27 +219,25 @@ func statusWord(s audit.Status) string {
 	return "UNKNOWN"
 }
 
-func worstFirst(hosts []Host) []Host {
-	return slices.SortedStableFunc(slices.Values(hosts), func(a, b Host) int {
-		return cmp.Compare(statusRank(a.Status), statusRank(b.Status))
-	})
+func worstFirst(r Report) []Host {
+	rank := r.rank()
+	return slices.SortedStableFunc(slices.Values(r.Hosts), func(a, b Host) int { return cmp.Compare(rank(a), rank(b)) })
 }
 
-func tableRows(hosts []Host, expected any) []row {
-	rows := make([]row, len(hosts))
-	for i, h := range hosts {
+func tableRows(r Report) []row {
+	rows := make([]row, len(r.Hosts))
+	for i, h := range worstFirst(r) {
+		cells := append(firstCells(h, clean(h.Name, maxName), r.changes()),
+			orDash(clean(h.Reason, maxPlace)),
+			value(h.Finding),
+			decidedBy(h.Finding, r.Control.Expected).String(),
+		)
 		rows[i] = row{
-			cells: []string{
-				statusWord(h.Status),
-				orDash(clean(h.Name, maxName)),
-				orDash(clean(h.Reason, maxPlace)),
-				value(h.Finding),
-				decidedBy(h.Finding, expected).String(),
-			},
-			brief: h.Status == audit.StatusPass && h.Hint == "",
+			cells: cells,
+			brief: quiet(h),
 			details: []detail{
-				{text: clean(h.Message, maxMessage), quiet: h.Status == audit.StatusPass && h.Hint == ""},
-				changeDetail(h.Change),
+				{text: clean(h.Message, maxMessage), quiet: quiet(h)},
+				{label: changeLabel, text: clean(changeText(h), maxMessage)},
 				{label: nextLabel, text: nextStep(h)},
 			},
 		}
@@ -234,11 +245,29 @@ func tableRows(hosts []Host, expected any) []row {
 	return rows
 }
 
+// firstCells are the cells of the columns of newSheet, who being the host or
+// the number of hosts.
+func firstCells(h Host, who string, changes bool) []string {
+	cells := []string{statusWord(h.Status), orDash(who)}
+	if changes {
+		cells = append(cells, outcomeWord(h.Change))
+	}
+	return cells
+}
+
+// quiet reports whether nobody needs to read more of a host than its line.
+func quiet(h Host) bool {
+	return h.Status == audit.StatusPass && h.Hint == "" && settled(h.Change)
+}
+
 const nextLabel = "do next"
 
-// nextStep is what to do about a host: its hint, or, so that no line leaves
+// nextStep is what to do about a host: the hint of its change or its own, or, so that no line leaves
 // the reader alone, the general advice for its status.
 func nextStep(h Host) string {
+	if step := changeStep(h.Change); step != "" {
+		return step
+	}
 	if hint := clean(h.Hint, maxMessage); hint != "" {
 		return hint
 	}
@@ -251,13 +280,6 @@ func nextStep(h Host) string {
 		return "fleet audit --limit " + clean(h.Name, maxName) + " -o json shows the evidence"
 	}
 	return "remove the cause, then fleet audit --limit " + clean(h.Name, maxName)
-}
-
-func changeDetail(c *Change) detail {
-	if c == nil {
-		return detail{}
-	}
-	return detail{label: "change", text: clean(string(c.Outcome), maxPlace) + " (method " + orDash(clean(c.Method, maxPlace)) + ")"}
 }
 
 // value tells the setting's value in one cell: one word where every witness

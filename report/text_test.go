@@ -176,7 +176,7 @@ func TestEveryHostIsNamed(t *testing.T) {
 }
 
 func TestGroups(t *testing.T) {
-	gs := groups(big(1000).Hosts, true)
+	gs := groups(big(1000))
 	var got []string
 	total := 0
 	for _, g := range gs {
@@ -210,16 +210,8 @@ func TestFoldedPlaces(t *testing.T) {
 	}
 }
 
-func TestFoldedChanges(t *testing.T) {
-	var g group
-	for _, o := range []Outcome{OutcomeRefused, OutcomeNotReached, OutcomeRefused} {
-		g.hosts = append(g.hosts, changed(audit.StatusFail, o)...)
-	}
-	g.hosts = append(g.hosts, hosts(audit.StatusFail)...)
-	if got, want := g.changes(), "2 refused, 1 not-reached"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
+// failing is a report of hosts that are held to true.
+func failing(hosts []Host) Report { return Report{Hosts: hosts, Control: Control{Expected: true}} }
 
 // TestFoldingTakesHostPartsOut: findings that differ in nothing but the host
 // they are of share a line, those that differ otherwise do not.
@@ -234,11 +226,11 @@ func TestFoldingTakesHostPartsOut(t *testing.T) {
 		host("n1", "10.0.0.1", "ssh 10.0.0.1, then fleet audit --limit n1", "/proc/17/cmdline", 17),
 		host("n2", "10.0.0.2", "ssh 10.0.0.2, then fleet audit --limit n2", "/proc/18/cmdline", 18),
 	}
-	if gs := groups(same, true); len(gs) != 1 {
+	if gs := groups(failing(same)); len(gs) != 1 {
 		t.Errorf("%d lines, want 1", len(gs))
 	}
 	other := host("n3", "10.0.0.3", "ssh 10.0.0.1, then fleet audit --limit n3", "/proc/17/cmdline", 17)
-	if gs := groups(append(same, other), true); len(gs) != 2 {
+	if gs := groups(failing(append(same, other))); len(gs) != 2 {
 		t.Errorf("%d lines, want 2: n3's hint names another host's address", len(gs))
 	}
 }
@@ -290,7 +282,7 @@ func poisoned(s string, n int) Report {
 				Notes:    []string{s, s},
 				Evidence: []audit.Evidence{{Command: s, Stdout: s}},
 			},
-			Change: &Change{Method: s, Outcome: Outcome(s), Diff: s, Backup: s},
+			Change: &Change{Method: s, Outcome: Outcome(s), Reason: s, Message: s, Hint: s, Diff: s, Backup: s},
 		}
 	}
 	return Report{
@@ -383,7 +375,7 @@ func checkText(t *testing.T, r Report, format, text string, width int) {
 func rowsOf(r Report, format string) []string {
 	var out []string
 	if format == "table" && len(r.Hosts) > foldAbove {
-		for _, g := range groups(r.Hosts, r.Control.Expected) {
+		for _, g := range groups(r) {
 			out = append(out, statusWord(g.hosts[0].Status))
 		}
 		return out

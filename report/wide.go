@@ -10,17 +10,14 @@ import (
 // wideSheet has every witness and what the host said of itself.
 func wideSheet(r Report, o TextOptions) sheet {
 	live := hasLive(r.Hosts)
-	t := sheet{
-		options: o,
-		wide:    true,
-		heads:   []string{"STATUS", "HOST", "REASON", "RUNNING", "NEXT START"},
-	}
+	t := newSheet(r, o, "REASON", "RUNNING", "NEXT START")
+	t.wide = true
 	if live {
 		t.heads = append(t.heads, "LIVE")
 	}
 	t.heads = append(t.heads, "ADDRESS", "KUBELET", "PID", "UNIT", "CONFIG", "OS")
-	for _, h := range worstFirst(r.Hosts) {
-		t.rows = append(t.rows, wideRow(h, live))
+	for _, h := range worstFirst(r) {
+		t.rows = append(t.rows, wideRow(h, live, r.changes()))
 	}
 	return t
 }
@@ -34,14 +31,12 @@ func hasLive(hosts []Host) bool {
 	return false
 }
 
-func wideRow(h Host, live bool) row {
-	cells := []string{
-		statusWord(h.Status),
-		orDash(clean(h.Name, maxName)),
+func wideRow(h Host, live, changes bool) row {
+	cells := append(firstCells(h, clean(h.Name, maxName), changes),
 		orDash(clean(h.Reason, maxPlace)),
 		witness(h.Running),
 		witness(h.Next),
-	}
+	)
 	if live {
 		cells = append(cells, witness(h.Live))
 	}
@@ -54,11 +49,15 @@ func wideRow(h Host, live bool) row {
 		config(n),
 		orDash(clean(n.OS, maxPlace)),
 	)
-	details := []detail{{text: clean(h.Message, maxMessage)}, changeDetail(h.Change)}
+	details := []detail{{text: clean(h.Message, maxMessage)}, {label: changeLabel, text: clean(fullChangeText(h), maxMessage)}}
 	for _, note := range h.Notes {
 		details = append(details, detail{label: "note", text: clean(note, maxMessage)})
 	}
-	return row{cells: cells, details: append(details, detail{label: nextLabel, text: nextStep(h)})}
+	r := row{cells: cells, details: append(details, detail{label: nextLabel, text: nextStep(h)})}
+	if h.Change != nil {
+		r.block = diffBlock(h.Change.Diff)
+	}
+	return r
 }
 
 // witness tells one witness in one cell: the value and its place, or why there
