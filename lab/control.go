@@ -26,7 +26,8 @@ func (n *node) listenControl() error {
 	n.fleet.wg.Go(func() {
 		requests := bufio.NewScanner(f)
 		for requests.Scan() {
-			n.answer(requests.Text())
+			id := requests.Text()
+			n.fleet.wg.Go(func() { n.answer(id) }) // a start may take its time
 		}
 	})
 	return nil
@@ -40,6 +41,7 @@ func (n *node) answer(id string) {
 	if err != nil {
 		return // not one of ours
 	}
+	defer os.Remove(request)
 	words := strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
 	a := n.sys.act(words)
 	to, err := os.OpenFile(pipe, os.O_RDWR, 0)
@@ -47,7 +49,6 @@ func (n *node) answer(id string) {
 		return // the asker has gone
 	}
 	to.WriteString(a.encode())
-	os.Remove(request)
 	os.Remove(pipe)
 	to.Close()
 }

@@ -143,7 +143,7 @@ func (n *node) spawn(line, root string) (*process, error) {
 	p.cmd.Dir = filepath.Join(root, "home", n.spec.User)
 	p.cmd.Env = n.environ(root)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := n.fleet.launch(p.cmd, root != n.root()); err != nil {
+	if err := n.fleet.launch(p.cmd, root != n.root() || n.modesCount()); err != nil {
 		closeAll(pipes)
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -18,6 +19,7 @@ type launch struct {
 	failed  string // systemd would try and fail before there is a process: why
 	fatal   string // the kubelet would exit: its last words
 	skipped bool   // a condition does not hold, so that nothing is started
+	value   string // of the setting, as the kubelet would run with it
 }
 
 // maxRounds bounds how often a derivation may ask for more files.
@@ -52,7 +54,8 @@ func (s *systemd) nextStart(u *unit) launch {
 	case len(next.Need) > 0:
 		return launch{refused: "files are needed without end: " + strings.Join(next.Need, " ")}
 	}
-	out := launch{argv: []string{next.Argv0}, cwd: next.Start.Cwd, fatal: s.n.lastWords(next.Start, disk)}
+	out := launch{argv: []string{next.Argv0}, cwd: next.Start.Cwd}
+	out.value, out.fatal = s.n.outcome(next.Start, disk)
 	for _, a := range next.Start.Args {
 		out.argv = append(out.argv, a.Text)
 	}
@@ -153,25 +156,26 @@ func (s *systemd) refresh(u *unit) {
 		u.load, u.fileState = "not-found", ""
 	default:
 		u.load, u.fileState, u.loadError = "loaded", "enabled", ""
+		u.envFiles, u.environment = u.environmentFiles(), u.environmentWords()
 	}
 }
 
-// lastWords are what the kubelet would say before it exits with these
-// arguments and these files, "" when it would run.
-func (n *node) lastWords(start kubelet.Start, d kubelet.Disk) string {
+// outcome is the value the kubelet would run with, given these arguments and
+// files, or its last words before it exits.
+func (n *node) outcome(start kubelet.Start, d kubelet.Disk) (value, lastWords string) {
 	start.Version = n.spec.Version
 	setting := kubelet.Setting{Flag: "make-iptables-util-chains", Key: "makeIPTablesUtilChains", Default: true}
 	for range maxRounds {
 		r := kubelet.Resolve(setting, start, d)
 		switch {
 		case r.Fatal != nil:
-			return r.Fatal.Message
+			return "", r.Fatal.Message
 		case r.Blocked != nil:
-			return r.Blocked.Message
+			return "", r.Blocked.Message
 		case len(r.Need) == 0:
-			return ""
+			return fmt.Sprint(r.Value), ""
 		}
 		n.look(d, r.Need)
 	}
-	return "files are needed without end"
+	return "", "files are needed without end"
 }

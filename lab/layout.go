@@ -19,7 +19,6 @@ type layout struct {
 	envFiles []string // EnvironmentFiles of systemctl show
 	// environment is the unit's Environment= as systemd joined it.
 	environment []string
-	restartUSec string
 	processes   []Process // in place of the kubelet, for shapes without one
 	configFile  string    // the file Layers.File goes to, "" when there is none
 	os          string
@@ -149,7 +148,7 @@ func pool(spec NodeSpec) string {
 // the config-file layout, flags the words of KUBELET_FLAGS.
 func aksCommon(spec NodeSpec, l Layers, config string, flags []string) layout {
 	out := layout{
-		exe: "/opt/bin/kubelet", cwd: "/", os: osUbuntu, restartUSec: "2s",
+		exe: "/opt/bin/kubelet", cwd: "/", os: osUbuntu,
 		envFiles: []string{"/etc/default/kubelet (ignore_errors=no)"},
 		files: map[string]string{
 			unitPath: aksUnit,
@@ -306,7 +305,7 @@ func eksAL2(spec NodeSpec, l Layers) layout {
 	fixed := "--config " + config + " --kubeconfig /var/lib/kubelet/kubeconfig --container-runtime-endpoint unix:///run/containerd/containerd.sock" +
 		" --image-credential-provider-config /etc/eks/image-credential-provider/config.json --image-credential-provider-bin-dir /etc/eks/image-credential-provider"
 	return layout{
-		exe: "/usr/bin/kubelet", cwd: "/", os: "Amazon Linux 2", restartUSec: "5s", configFile: config,
+		exe: "/usr/bin/kubelet", cwd: "/", os: "Amazon Linux 2", configFile: config,
 		args:        strings.Fields(fixed + " " + args + " " + extra),
 		environment: []string{"KUBELET_ARGS=" + args, "KUBELET_EXTRA_ARGS=" + extra},
 		files: map[string]string{
@@ -382,7 +381,7 @@ func kubeadm(_ NodeSpec, l Layers) layout {
 	)
 	extra := join([]string{"--node-ip=192.0.2.14"}, l)
 	return layout{
-		exe: "/usr/bin/kubelet", cwd: "/", os: "Debian GNU/Linux 12 (bookworm)", restartUSec: "10s", configFile: config,
+		exe: "/usr/bin/kubelet", cwd: "/", os: "Debian GNU/Linux 12 (bookworm)", configFile: config,
 		args:        strings.Fields(kubeconf + " --config=" + config + " " + adm + " " + extra),
 		environment: []string{"KUBELET_KUBECONFIG_ARGS=" + kubeconf, "KUBELET_CONFIG_ARGS=--config=" + config},
 		envFiles:    []string{"/var/lib/kubelet/kubeadm-flags.env (ignore_errors=yes)", "/etc/default/kubelet (ignore_errors=yes)"},
@@ -425,7 +424,7 @@ func eksAL2023(spec NodeSpec, l Layers) layout {
 		"--image-credential-provider-bin-dir=/etc/eks/image-credential-provider", "--kubeconfig=/var/lib/kubelet/kubeconfig",
 		"--node-ip=10.0.77.3", "--node-labels=eks.amazonaws.com/nodegroup=" + pool(spec)}, l)
 	out := layout{
-		exe: "/usr/bin/kubelet", cwd: "/", os: "Amazon Linux 2023.9.20251110", restartUSec: "5s", configFile: config,
+		exe: "/usr/bin/kubelet", cwd: "/", os: "Amazon Linux 2023.9.20251110", configFile: config,
 		args:     strings.Fields(args),
 		envFiles: []string{"/etc/eks/kubelet/environment (ignore_errors=no)"},
 		files: map[string]string{

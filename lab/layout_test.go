@@ -292,14 +292,14 @@ systemctl restart kubelet
 echo "got $word"
 exit 3
 END
-systemd-run --unit=fleet-job --collect sh "$1/tmp/job" "$1"; systemctl is-active fleet-job`)
+systemd-run --unit=fleet-job --description="a job" sh "$1/tmp/job" "$1"; systemctl is-active fleet-job`)
 	if got.stdout != "READY\nactive\n" || got.stderr != "Running as unit: fleet-job.service\n" {
 		t.Fatalf("got %v", got)
 	}
 	got = sudoScript(t, c, `echo word >"$1/tmp/go"
 until [ "$(systemctl is-active fleet-job)" = failed ]; do :; done
 systemctl show fleet-job -p ExecMainStatus,Result; journalctl -u fleet-job -o cat`)
-	if got.stdout != "READY\nResult=exit-code\nExecMainStatus=3\ngot word\n" {
+	if got.stdout != "READY\nResult=exit-code\nExecMainStatus=3\nStarted fleet-job.service - a job.\ngot word\n" {
 		t.Errorf("got %v", got)
 	}
 	if words := argv(t, c); !slices.Contains(words, flagTrue) {

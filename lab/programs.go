@@ -25,9 +25,9 @@ func tools() []string {
 }
 
 // installPrograms writes the stand-ins below DIR/bin, sudo apart from the rest
-// in DIR/sudo, and links the tools in DIR/tools.
+// in DIR/sudo, what they share in DIR/lib, and links the tools in DIR/tools.
 func installPrograms(dir string) error {
-	for _, sub := range []string{"bin", "sudo", "tools"} {
+	for _, sub := range []string{"bin", "sudo", "tools", "lib"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return fmt.Errorf("install the stand-ins: %w", err)
 		}
@@ -42,8 +42,11 @@ func installPrograms(dir string) error {
 			return fmt.Errorf("install the stand-ins: %w", err)
 		}
 		sub := "bin"
-		if e.Name() == "sudo" {
+		switch e.Name() {
+		case "sudo":
 			sub = "sudo"
+		case "ask":
+			sub = "lib"
 		}
 		if err := writeMode(filepath.Join(dir, sub, e.Name()), string(data), 0o755); err != nil {
 			return fmt.Errorf("install the stand-ins: %w", err)

@@ -46,7 +46,7 @@ func TestStandIns(t *testing.T) {
 		{name: "journal otherwise", script: `journalctl -k`, exit: 64, stderr: "not simulated"},
 		{name: "who", script: `id -u; id -un; hostname; uname -n; uname -snrm`, want: []string{"0", "root", node0, "Linux " + node0 + " 6.8.0-1034-azure x86_64"}},
 		{name: "uname otherwise", script: `uname -o`, exit: 64, stderr: "not simulated"},
-		{name: "nothing that a bare node lacks", script: `for p in python3 python perl jq curl; do command -v $p; done; echo none`, want: []string{"none"}, not: []string{"py", "perl"}},
+		{name: "nothing that a bare node lacks", script: `for p in python3 python perl jq nc; do command -v $p; done; echo none`, want: []string{"none"}, not: []string{"py", "perl"}},
 		{name: "sh with arguments", script: `sh -s extra`, exit: 64, stderr: "not simulated"},
 		{name: "sh -c", script: `sh -c 'echo "$1"' x y`, want: []string{"y"}},
 	}

@@ -9,17 +9,18 @@ import (
 
 // show is the unit as `systemctl show` prints it: properties in systemd's own
 // order, empty ones included, as with -p.
-func (u *unit) show() string {
+func (u *unit) show(booted time.Time) string {
 	var b strings.Builder
 	line := func(key, value string) { b.WriteString(key + "=" + value + "\n") }
 	line("Type", u.typ)
 	line("Restart", u.restart)
-	line("RestartUSec", u.restartUSec)
+	line("RestartUSec", showSpan(u.restartSec))
 	line("MainPID", fmt.Sprint(u.mainPID))
-	line("ControlPID", "0")
+	line("ControlPID", fmt.Sprint(u.controlPID))
 	line("Result", u.result)
 	line("NRestarts", fmt.Sprint(u.restarts))
 	line("ExecMainStartTimestamp", stamp(u.started))
+	line("ExecMainStartTimestampMonotonic", fmt.Sprint(max(0, u.started.Sub(booted).Microseconds())))
 	line("ExecMainPID", fmt.Sprint(u.lastPID))
 	line("ExecMainCode", fmt.Sprint(u.code))
 	line("ExecMainStatus", fmt.Sprint(u.status))
@@ -49,6 +50,7 @@ func (u *unit) show() string {
 	line("ActiveEnterTimestamp", stamp(u.started))
 	line("ConditionResult", yesNo(!u.skipped))
 	line("NeedDaemonReload", yesNo(u.needReload))
+	line("Transient", yesNo(u.transient != nil))
 	line("InvocationID", u.invocation)
 	return b.String()
 }

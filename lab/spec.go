@@ -2,6 +2,7 @@ package lab
 
 import (
 	"io/fs"
+	"math"
 	"time"
 )
 
@@ -26,6 +27,10 @@ type NodeSpec struct {
 	// Processes run beside the kubelet and the node's usual ones.
 	Processes []Process
 	State     State
+	// Kubelet is how the kubelet behaves at the starts that are made on the node.
+	Kubelet Behaviour
+	// ReadOnly and DiskFull are the places where writing fails; see Places.
+	ReadOnly, DiskFull Places
 
 	Sudo     Sudo
 	Password string // what sudo wants; no newline
@@ -35,6 +40,34 @@ type NodeSpec struct {
 	// line in a shell profile does.
 	Preamble string
 }
+
+// Behaviour is how the kubelet behaves after it was started on the node, by hand
+// or by systemd. The zero value is one that starts at once and stays healthy.
+// Whether it starts at all is not said here: that comes from the files, as with
+// a real kubelet. What is said of the files decides first.
+type Behaviour struct {
+	// Only restricts all of this to starts with this value of the setting,
+	// "true" or "false", as the files give it. Any start when empty.
+	Only string
+	// SlowStart is how long the unit's ExecStartPre= take: systemctl waits for so
+	// long, and the unit is activating without a main process.
+	SlowStart time.Duration
+	// HealthAfter is how long after its start the kubelet answers on its healthz
+	// port, Never for one that does not. Until then connections are refused.
+	HealthAfter time.Duration
+	// Unhealthy makes healthz answer with status 500.
+	Unhealthy bool
+	// DieAfter is how long after its start the kubelet exits with status 1, 0 for
+	// one that stays. systemd starts it again after RestartSec, as often as the
+	// unit's start limit lets it.
+	DieAfter time.Duration
+	// Ineffective makes systemctl restart a success that leaves the running
+	// process as it is.
+	Ineffective bool
+}
+
+// Never is a time that does not come.
+const Never = time.Duration(math.MaxInt64)
 
 // Layers is how the setting makeIPTablesUtilChains is written on a node, layer
 // by layer. Values are raw text, so that wrong ones can be written as well.

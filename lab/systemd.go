@@ -22,15 +22,16 @@ type systemd struct {
 	units     map[string]*unit
 	processes []Process
 	nextPID   int
-	starts    int               // invocations so far, for InvocationID
-	published map[string]string // what the state directory holds, by name
+	starts    int                 // invocations so far, for InvocationID
+	published map[string]string   // what the state directory holds, by name
+	tagged    map[string][]string // lines of logger, by tag
 }
 
 // unit is what systemd holds of one unit in memory.
 type unit struct {
 	name, description string
 	typ, restart      string
-	restartUSec       string
+	restartSec        time.Duration
 	fragment          string
 	dropIns           []string
 	environment       []string
@@ -43,17 +44,27 @@ type unit struct {
 
 	load, active, sub, result string
 	mainPID, lastPID          int
+	controlPID                int    // of ExecStartPre=
+	health                    string // what healthz answers, "" when nothing listens
 	restarts                  int
 	code, status              int // ExecMainCode and ExecMainStatus
 	started                   time.Time
 	invocation                string
 	journal                   []string
-	snapshot                  map[string]string // unit files as loaded, by path
+	snapshot                  map[string]string    // unit files as loaded, by path
+	loaded                    map[string]time.Time // and when they had been written
+
+	turn      int  // acts so far; what is due of an earlier one is void
+	pending   *job // a start whose ExecStartPre= still run
+	limit     startLimit
+	flush     bool // the next start begins NRestarts anew
+	bySession bool // a crash loop that goes round with every session
+	transient *transient
 }
 
 // newSystemd is the node as it is when the fleet starts.
 func newSystemd(n *node, start layout) *systemd {
-	s := &systemd{n: n, units: map[string]*unit{}, nextPID: 50000}
+	s := &systemd{n: n, units: map[string]*unit{}, tagged: map[string][]string{}, nextPID: 50000}
 	h := fnv.New32a()
 	h.Write([]byte(n.spec.Name))
 	pid := 1200 + int(h.Sum32()%2000)
@@ -77,9 +88,9 @@ func newSystemd(n *node, start layout) *systemd {
 }
 
 func (s *systemd) simpleUnit(name, description, fragment string, pid int) *unit {
-	u := &unit{name: name, description: description, typ: "simple", restart: "always", restartUSec: "5s", fragment: fragment,
+	u := &unit{name: name, description: description, typ: "simple", restart: "always", restartSec: 5 * time.Second, fragment: fragment,
 		fileState: "enabled", load: "loaded", active: "active", sub: "running", result: "success",
-		mainPID: pid, lastPID: pid, started: s.n.fleet.now.Add(-ageKubelet)}
+		mainPID: pid, lastPID: pid, started: s.n.fleet.now.Add(-ageKubelet), limit: startLimit{interval: 10 * time.Second, burst: 5}}
 	u.invocation = s.newInvocation()
 	return u
 }
@@ -87,7 +98,7 @@ func (s *systemd) simpleUnit(name, description, fragment string, pid int) *unit 
 // kubeletUnit is the kubelet's unit and, unless it is down, its process.
 func (s *systemd) kubeletUnit(start layout, pid int) *unit {
 	u := s.simpleUnit(unitName, "Kubelet", unitPath, pid)
-	u.restartUSec, u.envFiles, u.environment = start.restartUSec, start.envFiles, start.environment
+	u.envFiles, u.environment = start.envFiles, start.environment
 	s.loadFiles(u, false)
 	argv := append([]string{start.exe}, start.args...)
 	p := Process{PID: pid, PPID: 1, Argv: argv, Exe: start.exe, Cwd: start.cwd, Comm: "kubelet",
@@ -100,7 +111,8 @@ func (s *systemd) kubeletUnit(start layout, pid int) *unit {
 		u.loadError = `org.freedesktop.systemd1.UnitMasked "Unit kubelet.service is masked."`
 		u.dropIns = nil
 	case StateCrashLoop:
-		u.crash(411)
+		u.crash("exit-code")
+		u.restarts, u.bySession = 411, true
 		u.log(s.n.spec.Name, u.started, "kubelet", reasonOf(s.n.spec.Set))
 	case StateTwo:
 		second := p
@@ -114,15 +126,16 @@ func (s *systemd) kubeletUnit(start layout, pid int) *unit {
 		s.processes = append(s.processes, p)
 	}
 	if u.mainPID != 0 {
+		u.health = healthOK
 		u.log(s.n.spec.Name, u.started, "systemd", "Started kubelet.service - Kubelet.")
 	}
 	return u
 }
 
 // crash puts a unit between two attempts to start.
-func (u *unit) crash(restarts int) {
-	u.active, u.sub, u.result = "activating", "auto-restart", "exit-code"
-	u.mainPID, u.code, u.status, u.restarts = 0, 1, 1, restarts
+func (u *unit) crash(result string) {
+	u.active, u.sub, u.result = "activating", "auto-restart", result
+	u.mainPID, u.code, u.status, u.health = 0, 1, 1, ""
 }
 
 // reasonOf is the last line a kubelet logs that cannot start with these layers.
@@ -138,7 +151,16 @@ func (u *unit) log(host string, at time.Time, ident, message string) {
 	if ident == "systemd" {
 		pid = 1
 	}
-	u.journal = append(u.journal, fmt.Sprintf("%s %s %s[%d]: %s", at.UTC().Format("Jan 02 15:04:05"), host, ident, pid, message))
+	u.journal = append(u.journal, journalLine(host, at, ident, pid, message))
+}
+
+func journalLine(host string, at time.Time, ident string, pid int, message string) string {
+	return fmt.Sprintf("%s %s %s[%d]: %s", at.UTC().Format("Jan 02 15:04:05"), host, ident, pid, message)
+}
+
+// log adds a line of now to the unit's journal.
+func (s *systemd) log(u *unit, ident, message string) {
+	u.log(s.n.spec.Name, time.Now(), ident, message)
 }
 
 func (s *systemd) newInvocation() string {
@@ -155,7 +177,7 @@ func unitDirs() []string {
 // later than the kubelet's start are left out unless all is set: systemd has
 // not seen them.
 func (s *systemd) loadFiles(u *unit, all bool) {
-	u.snapshot, u.dropIns, u.needReload = map[string]string{}, nil, false
+	u.snapshot, u.loaded, u.dropIns, u.needReload = map[string]string{}, map[string]time.Time{}, nil, false
 	late := s.n.late()
 	seen := map[string]bool{}
 	u.fragment = ""
@@ -174,6 +196,7 @@ func (s *systemd) loadFiles(u *unit, all bool) {
 	}
 	slices.SortFunc(u.dropIns, func(a, b string) int { return cmp.Compare(path.Base(a), path.Base(b)) })
 	u.execStart = lastExecStart(u)
+	u.loadService()
 }
 
 // take reads one unit file into the snapshot; false when it is absent, or
@@ -185,14 +208,14 @@ func (s *systemd) take(u *unit, p string, all bool, late map[string]string) bool
 		if before == "" {
 			return false
 		}
-		u.snapshot[p] = before
+		u.snapshot[p], u.loaded[p] = before, time.Time{}
 		return true
 	}
 	data, err := os.ReadFile(s.n.host(p))
 	if err != nil {
 		return false
 	}
-	u.snapshot[p] = string(data)
+	u.snapshot[p], u.loaded[p] = string(data), s.n.writtenAt(p)
 	return true
 }
 
@@ -257,7 +280,12 @@ func (s *systemd) publish() error {
 			return err
 		}
 	}
-	return nil
+	for tag, journal := range s.tagged {
+		if err := s.putJournal("journal/@"+tag, journal); err != nil {
+			return err
+		}
+	}
+	return s.put("healthz", s.healthz()+"\n")
 }
 
 func (s *systemd) publishTable() error {
@@ -272,25 +300,35 @@ func (s *systemd) publishTable() error {
 
 func (s *systemd) publishUnit(u *unit) error {
 	base := "units/" + u.name
-	cat := make([]string, len(u.journal))
-	for i, line := range u.journal {
-		_, cat[i], _ = strings.Cut(line, "]: ")
-	}
 	files := map[string]string{
-		base + ".show":   u.show(),
+		base + ".show":   u.show(s.n.fleet.booted()),
 		base + ".status": u.statusText(),
 		base + ".files":  lines(append([]string{u.fragment}, u.dropIns...)),
-	}
-	if len(u.journal) > 0 {
-		journal := "journal/" + u.name
-		files[journal+".short"], files[journal+".cat"] = lines(u.journal), lines(cat)
 	}
 	for name, data := range files {
 		if err := s.put(name, data); err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.publishJournal(u)
+}
+
+func (s *systemd) publishJournal(u *unit) error {
+	if len(u.journal) == 0 {
+		return nil
+	}
+	return s.putJournal("journal/"+u.name, u.journal)
+}
+
+func (s *systemd) putJournal(name string, journal []string) error {
+	cat := make([]string, len(journal))
+	for i, line := range journal {
+		_, cat[i], _ = strings.Cut(line, "]: ")
+	}
+	if err := s.put(name+".short", lines(journal)); err != nil {
+		return err
+	}
+	return s.put(name+".cat", lines(cat))
 }
 
 func lines(list []string) string {
@@ -318,19 +356,26 @@ func (s *systemd) put(name, data string) error {
 	return os.Rename(file+".new", file)
 }
 
-// touch is what passes while nobody looks: a crash loop goes round once more
-// with every session.
+// touch is what passes while nobody looks: files may have been edited, and the
+// crash loop a node was specified with goes round once more with every session,
+// so that what is seen does not depend on the clock.
 func (s *systemd) touch() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u := s.units[unitName]
-	if u == nil || u.sub != "auto-restart" {
+	if u == nil {
 		return nil
 	}
-	u.restarts++
-	u.log(s.n.spec.Name, time.Now(), "systemd", fmt.Sprintf("kubelet.service: Scheduled restart job, restart counter is at %d.", u.restarts))
-	if last := u.lastFailure(); last != "" {
-		u.journal = append(u.journal, last)
+	if stale := s.stale(u); u.sub == "auto-restart" && u.bySession {
+		u.restarts++
+		s.log(u, "systemd", fmt.Sprintf("kubelet.service: Scheduled restart job, restart counter is at %d.", u.restarts))
+		if last := u.lastFailure(); last != "" {
+			u.journal = append(u.journal, last)
+		}
+	} else if stale == u.needReload {
+		return nil
+	} else {
+		u.needReload = stale
 	}
 	return s.publishUnit(u)
 }
