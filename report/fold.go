@@ -122,9 +122,17 @@ func (g group) place() string {
 	return p.String()
 }
 
-// maxPassing is how many bytes of names of passing hosts are shown. Hosts that
-// need somebody are named all.
+// maxPassing is how many bytes of names are shown of hosts that pass and were
+// not touched. Hosts that need somebody, or were changed, are named all.
 const maxPassing = 200
+
+func (g group) maxNames() int {
+	h := g.hosts[0]
+	if h.Status == audit.StatusPass && (h.Change == nil || h.Change.Outcome == OutcomeUnchanged) {
+		return maxPassing
+	}
+	return maxRange
+}
 
 func (g group) names(fold folder) string {
 	names := make([]string, len(g.hosts))
@@ -136,7 +144,7 @@ func (g group) names(fold folder) string {
 	for i, s := range ranges {
 		s = clean(s, maxRange)
 		size += len(s)
-		if g.hosts[0].Status == audit.StatusPass && size > maxPassing && len(ranges) > 1 || size > maxRange {
+		if size > g.maxNames() && len(ranges) > 1 {
 			shown = append(shown, fmt.Sprintf("(and %d more, see -o wide)", len(ranges)-i))
 			break
 		}
