@@ -63,6 +63,7 @@ func (n *node) execute(c *conn, channel ssh.Channel, line string, signals <-chan
 	if strings.Contains(line, "/bin/") || strings.Contains(line, "PATH=") {
 		return fmt.Errorf("the command line names a program by its path or sets PATH, which would leave the simulated node: %s", line)
 	}
+	cut := n.cutFor(line)
 	turnOver, ok := n.fleet.takeTurn()
 	if !ok {
 		return errors.New("the fleet is closing")
@@ -81,14 +82,15 @@ func (n *node) execute(c *conn, channel ssh.Channel, line string, signals <-chan
 	defer close(p.done)
 	n.fleet.wg.Go(func() { p.forward(signals) })
 	n.fleet.wg.Go(func() { p.abandon(c) })
+	n.cutAfter(cut.After)
 	in := &script{sum: sha256.New()}
 	n.fleet.wg.Go(func() {
-		io.Copy(io.MultiWriter(p.stdin, in), channel)
+		io.Copy(n.trip(io.MultiWriter(p.stdin, in), cut.In), channel)
 		p.stdin.Close()
 		io.Copy(io.Discard, channel)
 	})
 	io.WriteString(channel, n.spec.Preamble)
-	out := newWire(n.spec.Fault, channel, c)
+	out := n.trip(newWire(n.spec.Fault, channel, c), cut.Out)
 	copied := make(chan struct{}, 2)
 	n.fleet.wg.Go(func() { drain(out, p.stdout); copied <- struct{}{} })
 	n.fleet.wg.Go(func() { drain(channel.Stderr(), p.stderr); copied <- struct{}{} })

@@ -32,6 +32,10 @@ type node struct {
 	control  *os.File
 	views    int
 	stats    NodeStats
+	conns    map[*conn]struct{} // open now
+	refuse   time.Time          // nobody gets in before
+	hook     func(int, string) Cut
+	sessions int // started so far
 }
 
 func (n *node) dir() string      { return filepath.Join(n.fleet.opts.Dir, "nodes", n.spec.Name) }
@@ -43,7 +47,7 @@ func (f *Fleet) startNode(spec NodeSpec) (*node, error) {
 	if spec.Name == "" || strings.ContainsAny(spec.Name, "/ \t\n") || strings.Contains(spec.Password, "\n") {
 		return nil, fmt.Errorf("check the specification: the name %q or the password cannot be used", spec.Name)
 	}
-	n := &node{spec: spec.withDefaults(), fleet: f}
+	n := &node{spec: spec.withDefaults(), fleet: f, conns: map[*conn]struct{}{}}
 	var err error
 	if n.hostKey, err = newSigner(); err != nil {
 		return nil, err
@@ -104,7 +108,13 @@ func (n *node) accept() {
 			n.fleet.load.enter()
 			defer n.fleet.load.leave()
 			n.count(func(s *NodeStats) { s.Connections++ })
-			n.serve(newConn(raw, &n.gate))
+			c := newConn(raw, &n.gate)
+			if !n.admit(c) {
+				c.reset()
+				return
+			}
+			defer n.leave(c)
+			n.serve(c)
 		})
 	}
 }
