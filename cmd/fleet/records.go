@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"fleet/audit"
 	"fleet/report"
 )
 
@@ -82,39 +81,93 @@ func recordedRuns(runs string) ([]string, error) {
 	return ids, err
 }
 
-// recordedHosts answers --limit run:ID:STATUS. ID may be "last". STATUS is a
-// status or a reason of the report, or "failed" for every host that neither
-// passed nor was exempt.
-func recordedHosts(env environment, id, status string) ([]string, error) {
+// lastRun is the word for the newest run that has its report.
+const lastRun = "last"
+
+// findRun turns what a person types for a run, its id, the beginning of it or
+// "last", into the id.
+func findRun(env environment, word string) (string, error) {
 	runs, err := runsDir(env)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	ids, err := recordedRuns(runs)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	if id == "last" && len(ids) > 0 {
-		id = ids[len(ids)-1]
+	if word == lastRun {
+		for _, id := range slices.Backward(ids) {
+			if _, err := os.Stat(reportPath(runs, id)); err == nil {
+				return id, nil
+			}
+		}
 	}
-	if !slices.Contains(ids, id) {
-		return nil, fmt.Errorf("no run %q is recorded in %s", id, runs)
+	if slices.Contains(ids, word) {
+		return word, nil
 	}
-	f, err := os.Open(filepath.Join(runs, id, "report.json"))
+	found := slices.DeleteFunc(ids, func(id string) bool { return word == "" || !strings.HasPrefix(id, word) })
+	switch len(found) {
+	case 0:
+		return "", fmt.Errorf("no run %q is recorded in %s", word, runs)
+	case 1:
+		return found[0], nil
+	}
+	return "", fmt.Errorf("%s begin with %q; say more of the one you mean: %s", plural(len(found), "run"), word, strings.Join(found, ", "))
+}
+
+func reportPath(runs, id string) string { return filepath.Join(runs, id, "report.json") }
+
+// recordedReport reads the report of a recorded run, named in any way that
+// findRun knows.
+func recordedReport(env environment, word string) (report.Report, error) {
+	id, err := findRun(env, word)
 	if err != nil {
-		return nil, err
+		return report.Report{}, err
+	}
+	runs, err := runsDir(env)
+	if err != nil {
+		return report.Report{}, err
+	}
+	f, err := os.Open(reportPath(runs, id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return report.Report{}, fmt.Errorf("run %s has no report: it is under way, or it was killed; what is known of it is in %s", id, filepath.Join(runs, id))
+	}
+	if err != nil {
+		return report.Report{}, err
 	}
 	defer f.Close()
 	rep, err := report.Decode(f)
 	if err != nil {
-		return nil, fmt.Errorf("read the record of run %s: %w", id, err)
+		return report.Report{}, fmt.Errorf("read the record of run %s: %w", id, err)
+	}
+	return rep, nil
+}
+
+// recordedHosts answers --limit run:ID:STATUS, where ID is anything that
+// findRun knows. STATUS is a status or a reason of the report, an outcome or a
+// reason of its changes, or "failed" for every host that was not as wanted
+// when the run ended.
+func recordedHosts(env environment, word, status string) ([]string, error) {
+	rep, err := recordedReport(env, word)
+	if err != nil {
+		return nil, err
 	}
 	var names []string
 	for _, h := range rep.Hosts {
-		bad := h.Status != audit.StatusPass && h.Status != audit.StatusNotApplicable
-		if string(h.Status) == status || h.Reason == status || status == "failed" && bad {
+		if matches(rep, h, status) {
 			names = append(names, h.Name)
 		}
 	}
 	return names, nil
+}
+
+func matches(rep report.Report, h report.Host, status string) bool {
+	if c := h.Change; c != nil && (string(c.Outcome) == status || c.Reason != "" && c.Reason == status) {
+		return true
+	}
+	if status == "failed" {
+		alone := report.Report{Run: report.Run{Command: rep.Run.Command}, Hosts: []report.Host{h}}
+		return report.ExitCode(alone) != report.ExitOK
+	}
+	return string(h.Status) == status || h.Reason == status
 }
