@@ -33,7 +33,7 @@ type node struct {
 	procs []Process         // further processes
 	main  func(*Process)    // changes to the kubelet's process
 	facts func(*Facts)      // changes to everything
-	live  any               // what configz says, nil when nobody asked
+	live  any               // what configz says, a *Live for more than a value, nil when nobody asked
 	rule  Policy
 }
 
@@ -141,9 +141,9 @@ func (n node) modified(name string) time.Time {
 }
 
 func (n node) judge() Finding {
-	var live *Live
-	if n.live != nil {
-		live = &Live{Value: n.live}
+	live, ok := n.live.(*Live)
+	if !ok && n.live != nil {
+		live = &Live{Value: n.live, Path: "/api/v1/nodes/a/proxy/configz"}
 	}
 	return MakeIPTablesUtilChains.Judge(n.build(), n.rule, live)
 }
@@ -320,8 +320,28 @@ func TestCases(t *testing.T) {
 
 		// The live witness.
 		{"E49 live agrees with the disk", node{flags: "--config=" + conf, files: file(keyK + ": false"), newer: []string{conf}, live: false}, "fail file-false - false", conf + ":3"},
-		{"E81", node{flags: flagF + "=false", live: true}, "fail witnesses-disagree false false", ""},
+		{"E49 live says the new value", node{flags: "--config=" + conf, files: file(keyK + ": true"), newer: []string{conf}, live: true}, "pass explicit - true", conf + ":3"},
+		{"E49 live, by default", node{flags: "--config=" + conf, files: file(), newer: []string{conf}, live: true}, "pass default - true", ""},
+		{"E49 live, by default, strict", node{flags: "--config=" + conf, files: file(), newer: []string{conf}, live: true, rule: Policy{Strict: true}}, "fail not-explicit - true", ""},
+		{"E50 live was wrong already", node{flags: "--config=" + conf, files: file(keyK + ": false"), newer: []string{conf}, live: false}, "fail file-false - false", conf + ":3"},
+		{"E81", node{flags: flagF + "=false", live: true}, "fail witnesses-disagree false false", "started with false by its command line, its live configuration says true, the next start: false by /etc/systemd/system/kubelet.service:2"},
+		{"E81 the other way", node{live: false}, "fail witnesses-disagree true true", "started with true by default, its live configuration says false, the next start: true by default"},
+		{"E81 with a file", node{flags: "--config=" + conf, files: file(keyK + ": true"), live: false}, "fail witnesses-disagree true true", "true by " + conf + ":3"},
 		{"E82", node{live: true}, "pass default true true", ""},
+		{"live and running wrong, next right", node{flags: flagF + "=false", next: flagF + "=true", live: false}, "fail restart-pending false true", ""},
+		{"live and running right, next wrong", node{next: flagF + "=false", live: true}, "fail latent true false", ""},
+		{"live disagrees and it won't start", node{next: flagF + ":true", live: false}, "fail wont-start true -", "started with true, but its live configuration says false"},
+		{"live where the file broke since", node{flags: "--config=" + conf, files: map[string]string{conf: "missing"}, live: true}, "fail wont-start - -", "the running kubelet has true by its live configuration"},
+		{"live where the process is closed", node{main: func(p *Process) { p.Argv, p.Exe = nil, "" }, facts: func(f *Facts) { f.UID = 1000 }, live: true}, "pass default nil true", ""},
+		{"live where files are closed", node{flags: "--config=" + conf, files: map[string]string{conf: "unreadable"}, live: true}, "pass live - -", "live configuration"},
+		{"live where files are closed, strict", node{flags: "--config=" + conf, files: map[string]string{conf: "unreadable"}, live: true, rule: Policy{Strict: true}}, "unknown unreadable - -", "whether that is written down"},
+		{"live false where files are closed", node{flags: "--config=" + conf, files: map[string]string{conf: "unreadable"}, live: false}, "fail live-false - -", "live configuration"},
+		{"live of a stopped kubelet", node{state: map[string]string{"MainPID": "0", "ActiveState": "inactive", "SubState": "dead"}, live: true}, "unknown no-kubelet nil true", ""},
+		{"E83", node{live: &Live{Reason: "configz-no-key", Problem: "holds no key"}}, "pass default true true", "configz-no-key: holds no key"},
+		{"E84", node{live: &Live{Reason: "configz-forbidden", Problem: "403"}}, "pass default true true", "needs get on nodes and on nodes/proxy"},
+		{"E86", node{flags: flagF + "=false", live: &Live{Reason: "configz-unavailable", Problem: "503"}}, "fail flag-false false false", "configz-unavailable: 503"},
+		{"E87", node{live: &Live{Reason: "identity-mismatch", Problem: "another boot id"}}, "pass default true true", "identity-mismatch: another boot id"},
+		{"E86 when only live could tell", node{flags: "--config=" + conf, files: map[string]string{conf: "unreadable"}, live: &Live{Reason: "configz-unavailable", Problem: "503"}}, "unknown unreadable - -", "configz-unavailable"},
 	} {
 		t.Run(strings.ReplaceAll(c.id, " ", "_"), func(t *testing.T) {
 			got := c.node.judge()

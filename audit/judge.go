@@ -16,27 +16,13 @@ type Policy struct {
 	Strict bool
 }
 
-// Live is the third witness: what the API server's configz endpoint says of
-// the running kubelet.
-type Live struct {
-	Value any
-	Path  string // of the request
-}
-
-// sourceLive is the kind of the third witness's source.
-const sourceLive kubelet.SourceKind = "live"
-
-func (l Live) layer() kubelet.Layer {
-	return kubelet.Layer{Value: l.Value, Source: kubelet.Source{Kind: sourceLive, Path: l.Path}}
-}
-
 // Judge gives the finding on one node. live is nil when nobody asked the API
 // server. It is pure: the same facts give the same finding.
 func (c Control) Judge(f Facts, p Policy, live *Live) Finding {
 	j := judgement{Control: c, policy: p, facts: f}
 	finding := j.find(live)
 	finding.Node = j.node()
-	finding.Evidence = c.exhibits(f, j.running)
+	finding.Evidence = append(c.exhibits(f, j.running), live.exhibit(c.Setting.Key)...)
 	finding.Notes = append(finding.Notes, j.notes...)
 	for _, change := range f.Changes {
 		finding.Notes = append(finding.Notes, change.Describe())
@@ -81,8 +67,9 @@ func (j *judgement) find(live *Live) Finding {
 	j.readRunning()
 	finding := j.verdict(live)
 	finding.Running, finding.Next = j.running.witness(), j.next.witness()
-	if live != nil {
-		finding.Live = &Witness{Value: live.Value, Source: live.layer().Source}
+	finding.Live = live.witness()
+	if live != nil && !live.heard() {
+		j.note("%s", live.missing())
 	}
 	j.noteLayers()
 	return finding
@@ -214,18 +201,18 @@ func (j *judgement) verdict(live *Live) Finding {
 		return f
 	}
 	if j.next.Fatal != nil {
-		return j.wontStart()
+		return j.wontStart(live)
 	}
-	if !j.running.heard {
+	if !j.running.heard && !live.heard() {
 		return j.finding(StatusUnknown, "unreadable", "the command line of process %d may not be read", j.subject.process.PID)
 	}
 	now := kubelet.Layer{Value: j.running.Value, Source: j.running.Source}
-	if now.Value == nil && live != nil {
+	if now.Value == nil && live.heard() {
 		now = live.layer()
 	}
-	if live != nil && now.Value != live.Value {
-		return j.finding(StatusFail, "witnesses-disagree", "the node's process says %s, the API server's configz says %s",
-			format(now.Value), format(live.Value))
+	if live.heard() && now.Value != live.Value {
+		return j.finding(StatusFail, "witnesses-disagree", "the running kubelet was started with %s, its live configuration says %s, the next start: %s",
+			describe(now), format(live.Value), j.describeNext())
 	}
 	if now.Value == nil && j.running.stale == "" {
 		return j.finding(StatusUnknown, "unreadable", "%s", j.running.problem)
@@ -239,6 +226,9 @@ func (j *judgement) verdict(live *Live) Finding {
 // so.
 func (j *judgement) compare(now kubelet.Layer) Finding {
 	next := j.next.Value
+	if now.Source.Kind == SourceLive && now.Value == next {
+		now.Source = j.next.Source // the live configuration knows no layer; this one says the same
+	}
 	good, nextGood := now.Value == j.Expected, next == j.Expected
 	j.mendPath = j.next.Source.Path
 	switch {
@@ -257,6 +247,8 @@ func (j *judgement) compare(now kubelet.Layer) Finding {
 		return j.wrong(now)
 	case j.policy.Strict && now.Source.Kind == kubelet.SourceDefault:
 		return j.finding(StatusFail, "not-explicit", "%s by default, written down nowhere (a demand of --strict, not a fault of the kubelet)", format(now.Value))
+	case j.policy.Strict && now.Source.Kind == SourceLive:
+		return j.finding(StatusUnknown, "unreadable", "%s, but whether that is written down cannot be told: %s", describe(now), j.next.problem)
 	}
 	if j.next.heard && next == nil {
 		j.note("the next start could not be worked out: %s", j.next.problem)
@@ -272,7 +264,7 @@ func (j *judgement) wrong(now kubelet.Layer) Finding {
 	if j.next.Value != nil {
 		now.Source = j.next.Source
 	}
-	if kind == sourceLive { // which knows no layer; the next start's is the one to mend
+	if kind == SourceLive { // the next start's layer is the one to mend
 		kind = now.Source.Kind
 	}
 	j.mendPath = now.Source.Path
@@ -283,17 +275,25 @@ func (j *judgement) right(now kubelet.Layer) Finding {
 	if now.Source.Kind == kubelet.SourceDefault {
 		return j.finding(StatusPass, "default", "%s by default", format(now.Value))
 	}
+	if now.Source.Kind == SourceLive {
+		return j.finding(StatusPass, "live", "%s", describe(now))
+	}
 	if j.next.Value == now.Value && j.next.Source.Kind == now.Source.Kind {
 		now.Source = j.next.Source // the file behind a flag says more than the process
 	}
 	return j.finding(StatusPass, "explicit", "%s", describe(now))
 }
 
-func (j *judgement) wontStart() Finding {
+func (j *judgement) wontStart(live *Live) Finding {
 	fatal := j.next.Fatal
 	j.mendPath = fatal.Source.Path
 	now := "the running kubelet has " + format(j.running.Value)
-	if j.running.Value == nil {
+	switch {
+	case live.heard() && j.running.Value != nil && live.Value != j.running.Value:
+		now = fmt.Sprintf("the running kubelet was started with %s, but its live configuration says %s", format(j.running.Value), format(live.Value))
+	case live.heard():
+		now = "the running kubelet has " + describe(live.layer())
+	case j.running.Value == nil:
 		now = "what the running kubelet has cannot be read any more"
 	}
 	return j.finding(StatusFail, "wont-start", "the next start fails: %s%s; %s", fatal.Message, at(fatal.Source), now)
@@ -326,7 +326,7 @@ func describe(l kubelet.Layer) string {
 	switch {
 	case l.Source.Kind == kubelet.SourceDefault:
 		return format(l.Value) + " by default"
-	case l.Source.Kind == sourceLive:
+	case l.Source.Kind == SourceLive:
 		return format(l.Value) + " by its live configuration"
 	case strings.HasPrefix(l.Source.Path, "/proc/"):
 		return format(l.Value) + " by its command line"

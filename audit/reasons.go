@@ -16,7 +16,7 @@ type Reason struct {
 // is one code per cause and one next step per code.
 func Reasons() []Reason {
 	var out []Reason
-	for _, group := range [][]Reason{judgedReasons(), nodeReasons(), exemptReasons(), probeReasons(), sshReasons()} {
+	for _, group := range [][]Reason{judgedReasons(), nodeReasons(), exemptReasons(), probeReasons(), sshReasons(), liveReasons()} {
 		out = append(out, group...)
 	}
 	return out
@@ -26,6 +26,7 @@ func judgedReasons() []Reason {
 	return []Reason{
 		{"default", StatusPass, "nothing sets the value; the kubelet's default is as wanted", ""},
 		{"explicit", StatusPass, "a flag or a configuration file sets the wanted value", ""},
+		{"live", StatusPass, "the live configuration has the wanted value; which layer sets it is not known", ""},
 		{"not-explicit", StatusFail, "the value is the default and --strict demands that it is written down",
 			"set {key} in the kubelet's config file or add {flag}, then restart {unit}"},
 		{"flag-false", StatusFail, "a command line flag sets the wrong value",
@@ -40,6 +41,8 @@ func judgedReasons() []Reason {
 			"mend {path} before the kubelet is restarted or the node reboots"},
 		{"wont-start", StatusFail, "the kubelet would not start again with the files as they are",
 			"mend {path} before the kubelet is restarted or the node reboots"},
+		{"live-false", StatusFail, "the live configuration has the wrong value; which layer sets it is not known",
+			"audit the node over SSH as well to see which file or flag sets it"},
 		{"witnesses-disagree", StatusFail, "the live configuration and the node's own processes and files contradict each other",
 			"check that both are the same node, then restart {unit} and audit again"},
 	}
@@ -129,6 +132,46 @@ func sshReasons() []Reason {
 		{"sudo-missing", StatusUnknown, "the host has no sudo", "log in as root, or use --no-become"},
 		{"sudo-tty", StatusUnknown, "sudo insists on a terminal", "remove requiretty for this account from sudoers"},
 		{"sudo-failed", StatusUnknown, "sudo failed", "log in and run: sudo -n true"},
+	}
+}
+
+// liveReasons are about the third witness. As the reason of a finding they come
+// where the live configuration alone was asked; otherwise they stand in a note
+// and the other witnesses decide.
+func liveReasons() []Reason {
+	const (
+		server = "check the kubeconfig's server and that it can be reached: kubectl get --raw /readyz"
+		node   = "see whether the node is Ready (kubectl get node) and what its kubelet logs; audit again"
+		again  = "audit again; if it stays so, look at the API server's log"
+	)
+	return []Reason{
+		{"configz-unauthenticated", StatusUnknown, "the API server does not accept the credentials (401)", "log in to the cluster again; try: kubectl auth whoami"},
+		{"configz-forbidden", StatusUnknown, "the account may not read the live configuration (403)", "it needs get on nodes and on nodes/proxy; see examples/rbac.yaml, or leave the live configuration out"},
+		{"configz-not-served", StatusUnknown, "the path of the live configuration is not served (404, 405)", "check the server's URL, and that the kubelet has enableDebuggingHandlers on"},
+		{"configz-gone", StatusUnknown, "the server says that the path is gone (410)", "check the server's URL and its version"},
+		{"configz-throttled", StatusUnknown, "the API server turned the request away (429), also after the pause it asked for", "wait a minute and audit fewer hosts at a time (--parallel)"},
+		{"configz-server-error", StatusUnknown, "the API server failed or could not reach the kubelet (500)", again},
+		{"configz-bad-gateway", StatusUnknown, "something before the kubelet got no good answer (502)", node},
+		{"configz-unavailable", StatusUnknown, "the API server cannot reach the kubelet, or is not available itself (503)", node},
+		{"configz-gateway-timeout", StatusUnknown, "the API server got no answer from the kubelet in time (504)", node},
+		{"configz-status", StatusUnknown, "the server answers with a status that has no meaning here", "check that the URL is an API server's"},
+		{"configz-redirect", StatusUnknown, "the server redirects, for one to a login page; redirects are not followed", "check that the URL is the API server's own, not that of a portal before it"},
+		{"configz-html", StatusUnknown, "the server answers with a web page", "check that the URL is the API server's own, not that of a portal before it"},
+		{"configz-truncated", StatusUnknown, "the answer ends in the middle", again},
+		{"configz-undecodable", StatusUnknown, "the answer is not a kubelet's live configuration", "look at it: kubectl get --raw /api/v1/nodes/NODE/proxy/configz"},
+		{"configz-no-key", StatusUnknown, "the live configuration does not hold the setting, which a kubelet always serves", "look at it: kubectl get --raw /api/v1/nodes/NODE/proxy/configz"},
+		{"configz-too-large", StatusUnknown, "the answer is larger than is accepted", "look at it: kubectl get --raw /api/v1/nodes/NODE/proxy/configz"},
+		{"configz-tls", StatusUnknown, "the API server's certificate is not trusted, or it does not trust ours", "check the kubeconfig's certificate authority, server name and client certificate"},
+		{"configz-refused", StatusUnknown, "nothing listens at the API server's address", "start kubectl proxy, or " + server},
+		{"configz-dns", StatusUnknown, "the API server's name does not resolve", "check the kubeconfig's server; that of a private cluster resolves only in its own network"},
+		{"configz-network", StatusUnknown, "the API server cannot be reached", server},
+		{"configz-timeout", StatusUnknown, "the API server did not answer in time", server},
+		{"configz-credentials", StatusUnknown, "the kubeconfig's credentials could not be got", "run the credential plug-in by hand, or log in again; try: kubectl auth whoami"},
+		{"configz-no-node", StatusUnknown, "the cluster has no node of the host's name, id or address", "check that the kubeconfig's context is the host's cluster"},
+		{"configz-several-nodes", StatusUnknown, "more than one node of the cluster may be the host", "give the host its node's name in the inventory"},
+		{"configz-unverified", StatusUnknown, "the node and the host have no id to compare, so that the node's answer is no evidence", "look at the node's status.nodeInfo: kubectl get node -o yaml"},
+		{"configz-not-as-wanted", StatusUnknown, "the live configuration did not get the wanted value in time", "look at the kubelet's log: journalctl -u kubelet -n 50"},
+		{"identity-mismatch", StatusUnknown, "the cluster's node of that name is another machine, so that its answer is no evidence", "check that the kubeconfig's context is the host's cluster; after a reboot wait until the node is Ready"},
 	}
 }
 
