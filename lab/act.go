@@ -104,7 +104,7 @@ func (s *systemd) resetFailed(u *unit) answer {
 }
 
 func (s *systemd) stop(u *unit) answer {
-	u.supersede()
+	s.supersede(u)
 	if err := s.endMain(u); err != nil {
 		return refuse(64, "lab: stop the kubelet: %v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,8 +34,11 @@ func TestCuts(t *testing.T) {
 			f := start(t, lab.NodeSpec{Name: node0})
 			n := node(t, f)
 			c := client(t, f, node0, "azureuser")
+			var mu sync.Mutex
 			var seen []string
 			n.OnSession(func(number int, command string) lab.Cut {
+				mu.Lock()
+				defer mu.Unlock()
 				seen = append(seen, command)
 				if number == 2 {
 					return tt.cut
@@ -60,6 +64,8 @@ func TestCuts(t *testing.T) {
 			if cut := err != nil; cut == tt.all || out.Len() > tt.most || (tt.all && out.String() != input) {
 				t.Errorf("got %d bytes, %v", out.Len(), err)
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			if strings.Join(seen, " ") != "hostname cat" {
 				t.Errorf("the hook saw %q", seen)
 			}

@@ -11,18 +11,28 @@ type job struct {
 	answer answer
 }
 
-func (j *job) finish(a answer) {
+// finish ends a job, if there is one. Who waits for it is told by publish, so
+// that what they see then is the state after it.
+func (s *systemd) finish(j *job, a answer) {
 	if j != nil {
 		j.answer = a
+		s.finished = append(s.finished, j)
+	}
+}
+
+// tell ends the waiting for finished jobs.
+func (s *systemd) tell() {
+	for _, j := range s.finished {
 		close(j.done)
 	}
+	s.finished = nil
 }
 
 // supersede makes everything that is due for the unit void: a later act has
 // taken its place. Whoever waits for a start is told what systemctl says then.
-func (u *unit) supersede() {
+func (s *systemd) supersede(u *unit) {
 	u.turn++
-	u.pending.finish(refuse(1, "Job for %s canceled.", u.name))
+	s.finish(u.pending, refuse(1, "Job for %s canceled.", u.name))
 	u.pending = nil
 }
 
@@ -58,7 +68,7 @@ func (s *systemd) start(u *unit, verb string) (answer, *job) {
 	case b.Ineffective && u.active == "active":
 		return answer{}, nil
 	}
-	u.supersede()
+	s.supersede(u)
 	if err := s.endMain(u); err != nil {
 		return refuse(64, "lab: stop the kubelet: %v", err), nil
 	}
@@ -108,7 +118,7 @@ func (s *systemd) prepare(u *unit, b Behaviour) *job {
 	u.pending = j
 	s.later(u, b.SlowStart, func() {
 		u.pending, u.controlPID = nil, 0
-		j.finish(s.execute(u, b))
+		s.finish(j, s.execute(u, b))
 	})
 	return j
 }

@@ -25,6 +25,7 @@ type systemd struct {
 	starts    int                 // invocations so far, for InvocationID
 	published map[string]string   // what the state directory holds, by name
 	tagged    map[string][]string // lines of logger, by tag
+	finished  []*job              // and nobody told yet
 }
 
 // unit is what systemd holds of one unit in memory.
@@ -257,6 +258,7 @@ func lastExecStart(u *unit) string {
 // publish writes everything the stand-ins read. The caller holds s.mu or is
 // alone.
 func (s *systemd) publish() error {
+	defer s.tell()
 	if s.published == nil {
 		s.published = map[string]string{}
 		if err := s.n.linkShared(); err != nil {

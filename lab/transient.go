@@ -185,7 +185,7 @@ func (s *systemd) ended(u *unit, state *os.ProcessState) {
 	default:
 		u.fail(clean)
 	}
-	t.stopped.finish(answer{})
+	s.finish(t.stopped, answer{})
 	t.stopped = nil
 	if u.active == "inactive" || t.collect {
 		s.unload(u)
@@ -234,7 +234,7 @@ func (s *systemd) again(u *unit) {
 
 // unload forgets a unit that has ended. Its journal stays.
 func (s *systemd) unload(u *unit) {
-	u.supersede()
+	s.supersede(u)
 	delete(s.units, u.name)
 	for _, suffix := range []string{".show", ".status", ".files"} {
 		name := "units/" + u.name + suffix
@@ -267,7 +267,7 @@ func (s *systemd) transientVerb(u *unit, verb string, args []string) (answer, *j
 // stopTransient asks the unit's processes to end, and after TimeoutStopSec makes
 // them.
 func (s *systemd) stopTransient(u *unit) (answer, *job) {
-	u.supersede()
+	s.supersede(u)
 	if u.mainPID == 0 {
 		s.unload(u)
 		return answer{}, nil

@@ -26,6 +26,8 @@ type Options struct {
 	Name  string // "": DefaultName
 	Nodes []Node // nil: DefaultNodes; Address is given out by Up, "" or "back" on input
 	Log   io.Writer
+	// Legacy brings up LegacyVersion instead of KubernetesVersion.
+	Legacy bool
 }
 
 // DefaultName is the lab that is meant when none is named.
@@ -65,7 +67,12 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	if err := Down(ctx, b.state.Name); err != nil {
 		return nil, err
 	}
-	if b.made, err = provision(ctx, b.log, b.control != nil); err != nil {
+	if o.Legacy {
+		b.made, err = provisionLegacy(ctx, b.log)
+	} else {
+		b.made, err = provision(ctx, b.log, b.control != nil)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := b.build(ctx); err != nil {

@@ -36,6 +36,8 @@ func shapes() map[string]shape {
 		{ShapeAKSConfig, aksConfig},
 		{ShapeKubeadm, kubeadm},
 		{ShapeAL2023, eksAL2023},
+		{ShapeDynamic, dynamic},
+		{ShapeDynamicFlags, dynamicFlags},
 	} {
 		all[s.name] = s
 	}
