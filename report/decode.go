@@ -181,7 +181,7 @@ func checkWitness(w *audit.Witness) error {
 		return nil
 	}
 	switch w.Source.Kind {
-	case kubelet.SourceFlag, kubelet.SourceDropIn, kubelet.SourceFile, kubelet.SourceDefault, "":
+	case kubelet.SourceFlag, kubelet.SourceDropIn, kubelet.SourceFile, kubelet.SourceDefault, audit.SourceLive, "":
 	default:
 		return fmt.Errorf("its source %.60q is none of this version", w.Source.Kind)
 	}

@@ -26,6 +26,7 @@ type row struct {
 	cells   []string
 	details []detail // in order of reading; one without text is left out
 	block   []string // lines below the row that keep their layout, such as a diff
+	plain   bool     // the block is no diff
 	brief   bool     // cells that do not fit on the first line are left out
 }
 
@@ -119,7 +120,10 @@ func (t sheet) writeBlock(b *bufio.Writer, r row) {
 			if i > 0 {
 				piece = hanging + piece
 			}
-			fmt.Fprintln(b, indent+t.paintDiff(line, piece))
+			if !r.plain {
+				piece = t.paintDiff(line, piece)
+			}
+			fmt.Fprintln(b, indent+piece)
 		}
 	}
 }
