@@ -18,9 +18,10 @@ type Live struct {
 	Reason  string
 	Problem string
 
-	// What the Node object says of the host. Used where nobody asked the host
-	// itself.
+	// Node and Note are what the Node object says of the host, and what is odd
+	// about it. They count where nobody asked the host itself.
 	Node Node
+	Note string
 }
 
 // SourceLive is the kind of the third witness's source.
@@ -69,6 +70,9 @@ func (l *Live) exhibit(key string) []Evidence {
 // it. It is pure.
 func (c Control) JudgeLive(l Live) Finding {
 	f := Finding{Live: l.witness(), Node: l.Node, Evidence: append([]Evidence{}, l.exhibit(c.Setting.Key)...)}
+	if l.Note != "" {
+		f.Notes = []string{l.Note}
+	}
 	switch {
 	case l.Value == nil:
 		f.Status, f.Reason, f.Message = StatusUnknown, l.Reason, l.Problem

@@ -39,7 +39,9 @@ func (c *connection) fanOut(env environment, hosts []inventory.Host) (*fanOut, e
 func (f *fanOut) close() {
 	f.signals.release()
 	clear(f.password)
-	f.dialer.Close()
+	if f.dialer != nil { // nil when only the API server is asked
+		f.dialer.Close()
+	}
 }
 
 // interrupted reports whether Ctrl-C was heard.

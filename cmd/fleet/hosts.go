@@ -29,8 +29,9 @@ func newHosts(env environment) *cobra.Command {
 		Use:   "hosts [-i FILE|-] [--limit PATTERN]... [--explain HOST]",
 		Short: "Print the hosts that a command would work on",
 		Long: `hosts reads the inventory, applies the limits and prints what is left, one host a
-line. It contacts nothing. With --explain it prints every value that decides how
-one host is reached and where that value was set.`,
+line. It contacts no host, and the API server only for -i cluster. With --explain
+it prints every value that decides how one host is reached and where that value
+was set.`,
 		Example: `  fleet hosts
   fleet hosts --limit 'np1,!zone=2' -o json
   fleet hosts --explain aks-np1-12345678-vmss000000`,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,14 +14,18 @@ import (
 
 // selection is which hosts a command is about.
 type selection struct {
-	file  string
-	limit []string
+	file    string
+	limit   []string
+	cluster clusterFlags
+	// orCluster makes the cluster the inventory where none is found.
+	orCluster bool
 }
 
 func (s *selection) flags(cmd *cobra.Command, env environment) {
 	f := cmd.Flags()
-	f.StringVarP(&s.file, "inventory", "i", "", "inventory `FILE`, - for standard input (default $FLEET_INVENTORY, ./nodes.yaml, ~/.config/fleet/nodes.yaml)")
+	f.StringVarP(&s.file, "inventory", "i", "", "inventory `FILE`, - for standard input, cluster[:SELECTOR] for the cluster's own nodes (default $FLEET_INVENTORY, ./nodes.yaml, ~/.config/fleet/nodes.yaml)")
 	f.StringArrayVar(&s.limit, "limit", nil, "only hosts that match `PATTERN`: name, glob, range, group, label=value, @file, run:ID:STATUS; !x excludes; may be repeated")
+	s.cluster.flags(cmd)
 	_ = cmd.MarkFlagFilename("inventory", "yaml", "yml", "json", "txt")
 	_ = cmd.RegisterFlagCompletionFunc("limit", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return s.complete(env), cobra.ShellCompDirectiveNoFileComp
@@ -70,21 +75,40 @@ func presentHosts(env environment, inv *inventory.Inventory, id, status string) 
 }
 
 func (s *selection) load(env environment) (*inventory.Inventory, error) {
-	name := s.file
-	if name == "" {
-		found, err := inventory.Find(env.getenv)
-		if err != nil {
-			return nil, err
-		}
-		name = found
+	name, err := s.name(env)
+	if err != nil {
+		return nil, err
+	}
+	if selector, ok := clusterSelector(name); ok {
+		return s.cluster.inventory(name, selector)
 	}
 	return inventory.Load(name, env.stdin)
 }
 
+// name is what the command line, else the environment, else a default file
+// says that the inventory is.
+func (s *selection) name(env environment) (string, error) {
+	if s.file != "" {
+		return s.file, nil
+	}
+	if name := env.getenv(inventory.EnvFile); name != "" {
+		if _, ok := clusterSelector(name); ok {
+			return name, nil
+		}
+	}
+	name, err := inventory.Find(env.getenv)
+	var none *inventory.Error
+	if s.orCluster && errors.As(err, &none) && none.File == "" { // there is none, as opposed to one that cannot be read
+		return clusterInventory, nil
+	}
+	return name, err
+}
+
 // complete offers host, group and label names for the shell's completion.
 func (s *selection) complete(env environment) []string {
-	if s.file == "-" {
-		return nil
+	name, err := s.name(env)
+	if _, remote := clusterSelector(name); err != nil || remote || name == "-" {
+		return nil // only a file is there to look at
 	}
 	inv, err := s.load(env)
 	if err != nil {
@@ -114,6 +138,9 @@ func (s *selection) complete(env environment) []string {
 func inventoryName(inv *inventory.Inventory) string {
 	if inv.Name == "-" {
 		return "standard input"
+	}
+	if _, ok := clusterSelector(inv.Name); ok {
+		return inv.Name
 	}
 	if abs, err := filepath.Abs(inv.Name); err == nil {
 		return abs
