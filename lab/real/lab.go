@@ -164,7 +164,7 @@ func newBuilder(o Options) (*builder, error) {
 	}
 	b := &builder{hosts: map[string]sshKey{}, log: logger(o.Log)}
 	b.state = &state{Name: o.Name, ID: token(), Owner: os.Getpid(), OwnerStart: startTime(os.Getpid()),
-		Sysctls: readSysctls(), NamespaceMount: namespaceMount()}
+		Sysctls: readSysctls(), Inotify: inotifyBefore(), NamespaceMount: namespaceMount()}
 	kubelets := false
 	for i, n := range o.Nodes {
 		if _, ok := shapes()[n.Shape]; !ok {
@@ -201,6 +201,9 @@ func (b *builder) keys(control bool) (err error) {
 // build does everything that Down has to undo.
 func (b *builder) build(ctx context.Context) error {
 	if err := b.state.write(); err != nil {
+		return err
+	}
+	if err := raiseInotify(); err != nil {
 		return err
 	}
 	if err := b.disk(ctx); err != nil {
@@ -345,7 +348,7 @@ func (s *state) remove() error {
 		syscall.Unmount("/run/netns", syscall.MNT_DETACH)
 		os.Remove("/run/netns")
 	}
-	if err := errors.Join(restoreSysctls(s.Sysctls), removeGroups(s)); err != nil {
+	if err := errors.Join(restoreSysctls(s.Sysctls), s.restoreInotify(), removeGroups(s)); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(s.path()); err != nil {

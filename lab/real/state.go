@@ -31,6 +31,8 @@ type state struct {
 	// Sysctls are settings of the machine that a kubelet changes for all
 	// (pkg/kubelet/cm, setupKernelTunables), as they were before.
 	Sysctls map[string]string `json:"sysctls"`
+	// Inotify is the limit of inotify instances as it was before any lab.
+	Inotify string `json:"inotify,omitempty"`
 	// NamespaceMount says that /run/netns was a mount point before any lab.
 	NamespaceMount bool        `json:"namespace_mount"`
 	Nodes          []nodeState `json:"nodes"`
