@@ -233,6 +233,11 @@ func (n *node) environ(root string) []string {
 	if n.spec.Sudo == SudoMissing {
 		path = filepath.Join(dir, "bin") + ":" + filepath.Join(dir, "tools")
 	}
+	n.mu.Lock()
+	if n.faulty() {
+		path = filepath.Join(dir, "faulty") + ":" + path
+	}
+	n.mu.Unlock()
 	uid, sudo := "1000", n.spec.Sudo
 	if n.spec.User == "root" {
 		uid = "0"

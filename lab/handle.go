@@ -64,14 +64,17 @@ func (h Node) Unit(name string) map[string]string {
 	return props
 }
 
-// Journal is what the journal holds of a unit that is loaded, a line each, or
-// of an identifier of logger.
+// Journal is what the journal holds of a unit or of an identifier of logger, a
+// line each.
 func (h Node) Journal(name string) []string {
 	s := h.n.sys
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if u := s.units[name]; u != nil {
 		return slices.Clone(u.journal)
+	}
+	if past, ok := s.past[name]; ok {
+		return slices.Clone(past)
 	}
 	return slices.Clone(s.tagged[name])
 }
@@ -143,4 +146,12 @@ func (h Node) OnSession(hook func(number int, command string) Cut) {
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
 	h.n.sessions, h.n.hook = 0, hook
+}
+
+// FailWrites makes writing fail in these places and nowhere else, for commands
+// that start from now on.
+func (h Node) FailWrites(readOnly, diskFull Places) error {
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	return h.n.setPlaces(readOnly, diskFull)
 }

@@ -129,6 +129,9 @@ func (f *Fleet) Close() {
 	killStrays(f.opts.Dir)
 	f.wg.Wait()
 	killStrays(f.opts.Dir)
+	for _, n := range f.nodes {
+		n.letGo()
+	}
 }
 
 // hangUp closes every socket and kills every process group.

@@ -20,7 +20,7 @@ func tools() []string {
 		"dirname", "du", "env", "expr", "false", "find", "flock", "getent", "grep", "gzip", "head", "kill", "ln", "ls", "md5sum", "mkdir",
 		"mkfifo", "mktemp", "mv", "nl", "nohup", "od", "printf", "pwd", "readlink", "realpath", "rm", "rmdir", "sed", "seq",
 		"setsid", "sha256sum", "sleep", "sort", "stat", "sync", "tac", "tail", "tee", "test", "timeout", "touch", "tr",
-		"true", "tty", "uniq", "wc", "xargs", "[",
+		"true", "truncate", "tty", "uniq", "wc", "xargs", "[",
 	}
 }
 
@@ -45,7 +45,7 @@ func installPrograms(dir string) error {
 		switch e.Name() {
 		case "sudo":
 			sub = "sudo"
-		case "ask":
+		case "ask", "faulty":
 			sub = "lib"
 		}
 		if err := writeMode(filepath.Join(dir, sub, e.Name()), string(data), 0o755); err != nil {
@@ -54,6 +54,9 @@ func installPrograms(dir string) error {
 	}
 	if err := os.WriteFile(filepath.Join(dir, "manager.show"), []byte(managerShow()), 0o644); err != nil {
 		return fmt.Errorf("install the stand-ins: %w", err)
+	}
+	if err := installFaulty(dir); err != nil {
+		return err
 	}
 	return linkTools(filepath.Join(dir, "tools"))
 }

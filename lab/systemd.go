@@ -25,6 +25,7 @@ type systemd struct {
 	starts    int                 // invocations so far, for InvocationID
 	published map[string]string   // what the state directory holds, by name
 	tagged    map[string][]string // lines of logger, by tag
+	past      map[string][]string // journals of units that were unloaded, by name
 	finished  []*job              // and nobody told yet
 }
 
@@ -65,7 +66,7 @@ type unit struct {
 
 // newSystemd is the node as it is when the fleet starts.
 func newSystemd(n *node, start layout) *systemd {
-	s := &systemd{n: n, units: map[string]*unit{}, tagged: map[string][]string{}, nextPID: 50000}
+	s := &systemd{n: n, units: map[string]*unit{}, tagged: map[string][]string{}, past: map[string][]string{}, nextPID: 50000}
 	h := fnv.New32a()
 	h.Write([]byte(n.spec.Name))
 	pid := 1200 + int(h.Sum32()%2000)

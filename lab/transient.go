@@ -52,7 +52,7 @@ func (s *systemd) runDetached(name string, words []string) answer {
 			return refuse(1, "%s", message)
 		}
 	}
-	u.execStart = strings.Join(words[i+1:], " ")
+	u.execStart, u.journal = strings.Join(words[i+1:], " "), s.past[name]
 	if err := s.launch(u); err != nil {
 		return refuse(1, "Failed to start transient service unit: %v", err)
 	}
@@ -129,12 +129,17 @@ func (s *systemd) launch(u *unit) error {
 	u.active, u.sub, u.result, u.code, u.status = "active", "running", "success", 0, 0
 	s.log(u, "systemd", "Started "+u.name+" - "+u.description+".")
 	invocation := u.invocation
-	n.fleet.wg.Go(func() { s.record(u, r) })
+	recorded := make(chan struct{})
+	n.fleet.wg.Go(func() {
+		s.record(u, r)
+		close(recorded)
+	})
 	n.fleet.wg.Go(func() {
 		cmd.Wait() // the state says more than the error
 		n.fleet.forget(pid)
 		if !u.transient.mainOnly {
 			s.endRest(invocation, u.transient.stopTimeout)
+			<-recorded // nobody is left who could print
 		}
 		s.ended(u, cmd.ProcessState)
 	})
@@ -232,10 +237,12 @@ func (s *systemd) again(u *unit) {
 	}
 }
 
-// unload forgets a unit that has ended. Its journal stays.
+// unload forgets a unit that has ended. Its journal stays, and a later unit of
+// the name goes on with it.
 func (s *systemd) unload(u *unit) {
 	s.supersede(u)
 	delete(s.units, u.name)
+	s.past[u.name] = u.journal
 	for _, suffix := range []string{".show", ".status", ".files"} {
 		name := "units/" + u.name + suffix
 		delete(s.published, name)

@@ -43,7 +43,7 @@ func (n *node) materialise() error {
 
 func (n *node) write() error {
 	w := writer{root: n.root(), dirs: map[string]bool{}}
-	for _, dir := range []string{"/run", "/tmp", "/proc", "/home/" + n.spec.User, "/../state/units", "/../state/journal"} {
+	for _, dir := range []string{"/run", "/tmp", "/proc", "/var/lib", "/home/" + n.spec.User, "/../state/units", "/../state/journal"} {
 		if err := w.mkdir(dir); err != nil {
 			return err
 		}
@@ -70,6 +70,9 @@ func (n *node) write() error {
 		return err
 	}
 	if err := os.WriteFile(n.stateDir()+"/password", []byte(n.spec.Password+"\n"), 0o600); err != nil {
+		return err
+	}
+	if err := n.setPlaces(n.spec.ReadOnly, n.spec.DiskFull); err != nil {
 		return err
 	}
 	return n.listenControl()
