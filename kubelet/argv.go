@@ -138,20 +138,28 @@ type argvParser struct {
 
 func (p *argvParser) run() {
 	for i := 0; i < len(p.args); {
-		arg := p.args[i]
-		i++
-		switch s := arg.Text; {
-		case len(s) < 2 || s[0] != '-':
-			p.words = append(p.words, arg)
-		case s == "--":
-			p.words = append(p.words, p.args[i:]...)
+		if p.args[i].Text == "--" {
+			p.words = append(p.words, p.args[i+1:]...)
 			return
-		case s[1] == '-':
-			i += p.long(arg, p.args[i:])
-		default:
-			i += p.shorts(arg, p.args[i:])
 		}
+		i = p.step(i)
 	}
+}
+
+// step reads the argument at a position, one that is not "--", and returns the
+// position of the next one that is no value of it.
+func (p *argvParser) step(i int) int {
+	arg := p.args[i]
+	i++
+	switch s := arg.Text; {
+	case len(s) < 2 || s[0] != '-':
+		p.words = append(p.words, arg)
+	case s[1] == '-':
+		i += p.long(arg, p.args[i:])
+	default:
+		i += p.shorts(arg, p.args[i:])
+	}
+	return i
 }
 
 // finish applies what NewKubeletCommand checks after pflag is done.

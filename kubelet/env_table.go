@@ -24,18 +24,20 @@ type envTable struct {
 
 type envVar struct {
 	value unitText
+	after int          // offset behind the equals sign in the file of the value
+	unit  bool         // set by Environment= rather than in a file of its own
 	unset bool         // taken away by UnsetEnvironment=
 	all   []Assignment // weakest first
 }
 
 // set adds an assignment that beats the ones before it.
-func (t *envTable) set(name string, value unitText) {
+func (t *envTable) set(name string, value unitText, after int) {
 	v := t.vars[name]
 	if v == nil {
 		v = &envVar{}
 		t.vars[name] = v
 	}
-	v.value = value
+	v.value, v.after, v.unit = value, after, false
 	v.all = append(v.all, Assignment{Value: value.String(), Source: value.source()})
 }
 
@@ -44,7 +46,8 @@ func (t *envTable) setAssignment(a unitText) {
 	name, _, _ := strings.Cut(a.String(), "=")
 	value := a.slice(len(name)+1, len(a.b))
 	value.begin = a.begin
-	t.set(name, value)
+	t.set(name, value, a.at[len(name)].end())
+	t.vars[name].unit = true
 }
 
 // get returns the value of a variable that is set.
@@ -152,7 +155,7 @@ func (u *Unit) environmentFile(ref envFileRef, d Disk, l *Launch, t *envTable) {
 			l.fail(Fatal{envLoadFailure(p, failure), ref.source})
 		}
 		for _, e := range entries {
-			t.set(e.name, e.value)
+			t.set(e.name, e.value, e.after)
 		}
 	}
 }

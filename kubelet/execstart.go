@@ -7,8 +7,10 @@ import "strings"
 type execCommand struct {
 	path     string
 	argv     []unitText
-	noExpand bool // prefix ":"
-	ignore   bool // prefix "-"
+	text     unitText // the whole value of the setting
+	raw      []span   // for each word of argv, its bytes in text
+	noExpand bool     // prefix ":"
+	ignore   bool     // prefix "-"
 	source   Source
 }
 
@@ -20,7 +22,7 @@ func (u *Unit) execAppend(list []execCommand, s unitSetting) ([]execCommand, str
 		return nil, ""
 	}
 	for pos := 0; pos >= 0; {
-		first, next, found := u.execWord(s, pos)
+		first, raw, next, found := u.execWord(s, pos)
 		if !found {
 			return list, ""
 		}
@@ -28,7 +30,7 @@ func (u *Unit) execAppend(list []execCommand, s unitSetting) ([]execCommand, str
 		if first.String() == ";" {
 			continue
 		}
-		c, stop, failure := u.execFirst(s, first)
+		c, stop, failure := u.execFirst(s, first, raw)
 		if stop {
 			return list, failure
 		}
@@ -60,24 +62,24 @@ func (c execCommand) unlessIgnored(u *Unit, failure string) string {
 // execWord takes a word, trying again with unknown escapes kept as they are
 // (src/basic/extract-word.c, extract_first_word_and_warn). What still cannot
 // be taken has unbalanced quotes.
-func (u *Unit) execWord(s unitSetting, pos int) (word unitText, next int, found bool) {
-	word, next, found, valid := unitWord(s.value, pos, unitCUnescape)
+func (u *Unit) execWord(s unitSetting, pos int) (word unitText, raw span, next int, found bool) {
+	word, raw, next, found, valid := unitWordIn(s.value, pos, unitCUnescape)
 	if valid {
-		return word, next, found
+		return word, raw, next, found
 	}
-	word, next, found, valid = unitWord(s.value, pos, unitCUnescape|unitUnescapeRelax)
+	word, raw, next, found, valid = unitWordIn(s.value, pos, unitCUnescape|unitUnescapeRelax)
 	if valid {
 		u.warnAt(word.source(), "Ignoring unknown escape sequences in "+s.key+"=")
 	} else {
 		u.warnAt(s.value.source(), "Unbalanced quoting in "+s.key+"=, ignoring")
 	}
-	return word, next, found
+	return word, raw, next, found
 }
 
 // execFirst takes the prefixes and the path. stop is true when the line ends
 // here, with or without a failure.
-func (u *Unit) execFirst(s unitSetting, first unitText) (c execCommand, stop bool, failure string) {
-	c.source = first.source()
+func (u *Unit) execFirst(s unitSetting, first unitText, raw span) (c execCommand, stop bool, failure string) {
+	c.source, c.text = first.source(), s.value
 	rest, ownArgv0 := c.prefixes(first)
 	p, failure := u.unitSpecifiers(rest, unitPathMax)
 	if failure != "" {
@@ -90,7 +92,7 @@ func (u *Unit) execFirst(s unitSetting, first unitText) (c execCommand, stop boo
 	}
 	c.path = unitPathSimplify(p.String())
 	if !ownArgv0 {
-		c.argv = append(c.argv, p)
+		c.argv, c.raw = append(c.argv, p), append(c.raw, raw)
 	}
 	return c, false, ""
 }
@@ -145,11 +147,11 @@ func (u *Unit) execArgs(c *execCommand, s unitSetting, pos int) (next int, more 
 			return after, true, ""
 		}
 		if after, alone := execAlone(s.value, pos, `\;`); alone {
-			c.argv = append(c.argv, s.value.slice(pos+1, pos+2))
+			c.argv, c.raw = append(c.argv, s.value.slice(pos+1, pos+2)), append(c.raw, span{pos, pos + 2})
 			pos = after
 			continue
 		}
-		word, after, found := u.execWord(s, pos)
+		word, raw, after, found := u.execWord(s, pos)
 		if !found {
 			return -1, false, "Unbalanced quoting in " + s.key + "="
 		}
@@ -158,7 +160,7 @@ func (u *Unit) execArgs(c *execCommand, s unitSetting, pos int) (next int, more 
 		if failure != "" {
 			return -1, false, "Failed to resolve unit specifiers in " + s.key + "=: " + failure
 		}
-		c.argv = append(c.argv, resolved)
+		c.argv, c.raw = append(c.argv, resolved), append(c.raw, raw)
 	}
 	return -1, false, ""
 }

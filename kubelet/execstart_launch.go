@@ -87,7 +87,11 @@ func unitMessageAt(s Source, message string) string {
 // expanded (systemd.service(5), COMMAND LINES; src/basic/env-util.c,
 // replace_env_argv). Of several commands, which only Type=oneshot allows, it
 // takes the last.
-func (u Unit) Start(d Disk) Launch {
+func (u Unit) Start(d Disk) Launch { return u.start(d, nil) }
+
+// start is Start, and notes in a trace, unless that is nil, where each word is
+// written.
+func (u Unit) start(d Disk, trace *commandTrace) Launch {
 	l := Launch{Fatal: u.Fatal, Blocked: u.Blocked, Need: u.Need, Warnings: slices.Clone(u.Warnings)}
 	if l.done() {
 		return l
@@ -104,7 +108,7 @@ func (u Unit) Start(d Disk) Launch {
 	if l.settle(); l.done() {
 		return l
 	}
-	u.expand(c, t, &l)
+	u.expand(c, t, &l, trace)
 	l.Start.Cwd = u.cwd(d, &l)
 	if v, ok := t.get(execConfigDirAlpha); ok {
 		l.Start.Env = map[string]string{execConfigDirAlpha: v.String()}
@@ -161,15 +165,18 @@ func (u *Unit) cwd(d Disk, l *Launch) string {
 }
 
 // expand builds the argument list.
-func (u *Unit) expand(c execCommand, t *envTable, l *Launch) {
-	x := execExpander{env: t, launch: l}
+func (u *Unit) expand(c execCommand, t *envTable, l *Launch, trace *commandTrace) {
+	x := execExpander{env: t, launch: l, trace: trace}
+	trace.begin(c, t)
 	total, longest := t.size()
 	x.add(total, longest)
-	for _, word := range c.argv {
+	for i, word := range c.argv {
 		if x.tooLong {
 			break
 		}
+		x.at = commandWord{in: c.text, raw: c.raw[i]}
 		if c.noExpand {
+			x.part(word, "")
 			x.word(word, word.source())
 		} else {
 			x.expand(word)
@@ -234,6 +241,9 @@ type execExpander struct {
 	args    []Arg
 	total   int
 	tooLong bool
+
+	trace *commandTrace
+	at    commandWord // the word at work
 }
 
 // add counts bytes against the limits of execve.
@@ -247,6 +257,9 @@ func (x *execExpander) word(t unitText, origin Source) {
 	const pointer = 8
 	if x.add(len(t.b)+1+pointer, len(t.b)+1) {
 		x.args = append(x.args, Arg{Text: t.String(), Origin: origin})
+		if x.trace != nil {
+			x.trace.words = append(x.trace.words, x.at)
+		}
 	}
 }
 
@@ -258,17 +271,29 @@ func (x *execExpander) expand(t unitText) {
 		x.inline(t)
 		return
 	}
-	value, set := x.lookup(string(t.b[1:]))
+	name := string(t.b[1:])
+	value, set := x.lookup(name)
 	if !set {
 		return
 	}
+	from := len(x.args)
 	for pos := 0; pos >= 0 && !x.tooLong; {
-		word, next, found, _ := unitWord(value, pos, unitRelax)
+		word, raw, next, found, _ := unitWordIn(value, pos, unitRelax)
 		if !found {
-			return
+			break
 		}
+		x.at = commandWord{in: value, raw: raw, variable: name}
+		x.part(word, name)
 		x.word(word, word.source())
 		pos = next
+	}
+	x.trace.expanded(name, span{from, len(x.args)})
+}
+
+// part notes a piece of the word at work.
+func (x *execExpander) part(t unitText, variable string) {
+	if x.trace != nil && len(t.b) > 0 {
+		x.at.parts = append(x.at.parts, commandPart{t, variable})
 	}
 }
 
@@ -295,16 +320,20 @@ func (x *execExpander) inline(t unitText) {
 		switch t.b[i] {
 		case '$':
 			out.putText(t.slice(from, i))
+			x.part(t.slice(from, i), "")
 			from = i + 1
 		case '{':
 			end, closed := execVariableEnd(t, i+1)
 			if closed {
 				out.putText(t.slice(from, i-1))
-				value, set := x.lookup(string(t.b[i+1 : end]))
+				x.part(t.slice(from, i-1), "")
+				name := string(t.b[i+1 : end])
+				value, set := x.lookup(name)
 				if set && i == 1 && end+1 == len(t.b) {
 					origin = value.source()
 				}
 				out.putText(value)
+				x.part(value, name)
 				from = end + 1
 			}
 			i = end
@@ -315,6 +344,7 @@ func (x *execExpander) inline(t unitText) {
 		}
 	}
 	out.putText(t.slice(from, len(t.b)))
+	x.part(t.slice(from, len(t.b)), "")
 	x.word(out, origin)
 }
 

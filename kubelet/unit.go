@@ -47,6 +47,13 @@ type Manager struct {
 	// Environment holds "NAME=value" entries as `systemctl show-environment`
 	// prints them, the weakest layer of a service's environment. Nil is fine.
 	Environment []string
+
+	// Kubelet is the version of the kubelet that the unit starts, "" when
+	// unknown, and Accepted holds arguments that a running kubelet of it lives
+	// with although the table of flags may not know them. Both serve EditArgs,
+	// which looks further than systemd.
+	Kubelet  string
+	Accepted []string
 }
 
 // Unit is a service unit as systemd would load it from disk after a
