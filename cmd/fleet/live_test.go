@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"gopkg.in/yaml.v3"
+
 	"fleet/audit"
 	"fleet/configz"
 	"fleet/lab"
@@ -248,5 +250,32 @@ func TestEachLiveCodeHasItsHint(t *testing.T) {
 	var coded interface{ Code() string }
 	if !errors.As(&configz.Error{Reason: configz.CodeTLS}, &coded) {
 		t.Error("an error of configz names no code")
+	}
+}
+
+// TestExampleOfRights holds the example against what the client asks for, and
+// against more than that.
+func TestExampleOfRights(t *testing.T) {
+	data, err := os.ReadFile("../../examples/rbac.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var role struct {
+		Kind  string
+		Rules []struct {
+			APIGroups []string `yaml:"apiGroups"`
+			Resources []string
+			Verbs     []string
+		}
+	}
+	if err := yaml.NewDecoder(bytes.NewReader(data)).Decode(&role); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range role.Rules {
+		got = append(got, fmt.Sprint(r.APIGroups, r.Resources, r.Verbs))
+	}
+	if want := "[] [nodes] [get list]; [] [nodes/proxy] [get]"; role.Kind != "ClusterRole" || strings.Join(got, "; ") != want {
+		t.Errorf("got %s, want %s", strings.Join(got, "; "), want)
 	}
 }
