@@ -234,10 +234,17 @@ func (c *change) back(ctx context.Context) {
 // reassign puts the old source back, and tries again for as long as there is
 // time: an API server that says no may be one that is being restarted.
 func (c *change) reassign(ctx context.Context) *Error {
+	var last *Error
 	for {
 		err := c.putBack(ctx)
-		if err == nil || err.Code == CodeConflict || err.Code == CodeNodeGone || !sleep(ctx, c.o.Poll) {
+		if err == nil || err.Code == CodeConflict || err.Code == CodeNodeGone {
 			return err
+		}
+		if last == nil || ctx.Err() == nil { // a look that was cut off tells nothing new
+			last = err
+		}
+		if !sleep(ctx, c.o.Poll) {
+			return last
 		}
 	}
 }
@@ -265,11 +272,11 @@ const conflicts = 10
 func (c *change) assign(ctx context.Context, from, to *corev1.NodeConfigSource) (bool, *Error) {
 	for range conflicts {
 		node, err := c.ready(ctx, from)
-		if err != nil {
-			return false, err
-		}
 		if ctx.Err() != nil {
 			return false, refuse(CodeInterrupted, "interrupted before anything was changed")
+		}
+		if err != nil {
+			return false, err
 		}
 		sure, cancel := context.WithTimeout(context.WithoutCancel(ctx), patchTimeout)
 		after, failed := c.client.CoreV1().Nodes().Patch(sure, node.Name, types.StrategicMergePatchType, pinned(node, to), metav1.PatchOptions{})

@@ -23,7 +23,7 @@ func (c *change) await(ctx context.Context, source *corev1.NodeConfigSource, uid
 		if err == nil && missing == nil {
 			return nil
 		}
-		if missing != nil {
+		if missing != nil && (w.missing == nil || ctx.Err() == nil) { // a look that was cut off tells nothing new
 			w.missing = missing
 		}
 		if !sleep(ctx, c.o.Poll) {

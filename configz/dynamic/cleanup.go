@@ -58,18 +58,22 @@ func (c *change) remove(ctx context.Context, name string, uid types.UID) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	referred, err := c.references(ctx)
-	if err != nil && err.Code != CodeNodeGone || refersTo(referred, name) {
+	if err != nil || refersTo(referred, name) {
 		c.result.Warnings = append(c.result.Warnings, "ConfigMap "+Namespace+"/"+name+" was left: the node may refer to it")
 		return
 	}
 	c.delete(ctx, name, uid)
 }
 
-// references are all sources that the Node names.
+// references are all sources that the Node names, whichever Node has the name by
+// now.
 func (c *change) references(ctx context.Context) ([]*corev1.NodeConfigSource, *Error) {
-	node, err := c.node(ctx)
+	node, err := c.client.CoreV1().Nodes().Get(ctx, c.result.Record.Node, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
 	if err != nil {
-		return nil, err
+		return nil, apiError("read node "+c.result.Record.Node, err)
 	}
 	all := []*corev1.NodeConfigSource{node.Spec.ConfigSource}
 	if status := node.Status.Config; status != nil {
