@@ -13,18 +13,18 @@ import (
 // LAB_ROOT in their environment, which names the fleet's own directory, so that
 // nobody else's process can be meant.
 func killStrays(dir string) {
-	signalMarked("LAB_ROOT="+dir+string(filepath.Separator), syscall.SIGKILL)
+	signalMarked(syscall.SIGKILL, "LAB_ROOT="+dir+string(filepath.Separator))
 }
 
-// signalMarked signals every process with a variable that begins with mark in
-// its environment, and returns how many there were. A process that has ended
+// signalMarked signals every process that has for each of the marks a variable
+// that begins with it in its environment, and returns how many there were. A process that has ended
 // and was not waited for has no environment, and does not count.
-func signalMarked(mark string, sig syscall.Signal) int {
+func signalMarked(sig syscall.Signal, marks ...string) int {
 	count := 0
 	names, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, name := range names {
 		env, err := os.ReadFile(name)
-		if err != nil || !bytes.Contains(append([]byte{0}, env...), []byte("\x00"+mark)) {
+		if err != nil || !hasAll(append([]byte{0}, env...), marks) {
 			continue
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
@@ -33,4 +33,13 @@ func signalMarked(mark string, sig syscall.Signal) int {
 		}
 	}
 	return count
+}
+
+func hasAll(env []byte, marks []string) bool {
+	for _, mark := range marks {
+		if !bytes.Contains(env, []byte("\x00"+mark)) {
+			return false
+		}
+	}
+	return true
 }

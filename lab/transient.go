@@ -161,13 +161,18 @@ func (s *systemd) record(u *unit, from *os.File) {
 // gone, as systemd does before it lets the unit end or start again.
 func (s *systemd) endRest(invocation string, within time.Duration) {
 	const step = 10 * time.Millisecond
-	mark := "INVOCATION_ID=" + invocation
-	for waited := time.Duration(0); signalMarked(mark, syscall.SIGTERM) > 0 && waited < within; waited += step {
+	for waited := time.Duration(0); s.signal(invocation, syscall.SIGTERM) > 0 && waited < within; waited += step {
 		if !s.n.after(step) {
 			return
 		}
 	}
-	signalMarked(mark, syscall.SIGKILL)
+	s.signal(invocation, syscall.SIGKILL)
+}
+
+// signal signals the processes of one invocation of a unit of this node: nodes
+// of one name in two fleets count their invocations alike.
+func (s *systemd) signal(invocation string, sig syscall.Signal) int {
+	return signalMarked(sig, "INVOCATION_ID="+invocation, "LAB_ROOT="+s.n.root())
 }
 
 // ended is the end of a transient unit's process, and what systemd makes of it.
@@ -264,7 +269,7 @@ func (s *systemd) transientVerb(u *unit, verb string, args []string) (answer, *j
 		if args[1] == "main" && u.mainPID != 0 {
 			syscall.Kill(u.mainPID, syscall.Signal(sig))
 		} else if args[1] == "all" {
-			signalMarked("INVOCATION_ID="+u.invocation, syscall.Signal(sig))
+			s.signal(u.invocation, syscall.Signal(sig))
 		}
 		return answer{}, nil
 	}
@@ -288,12 +293,12 @@ func (s *systemd) stopTransient(u *unit) (answer, *job) {
 	if t.mainOnly {
 		syscall.Kill(pid, syscall.SIGTERM)
 	} else {
-		signalMarked("INVOCATION_ID="+u.invocation, syscall.SIGTERM)
+		s.signal(u.invocation, syscall.SIGTERM)
 	}
 	s.later(u, t.stopTimeout, func() {
 		if u.mainPID == pid {
 			u.sub = "stop-sigkill"
-			signalMarked("INVOCATION_ID="+u.invocation, syscall.SIGKILL)
+			s.signal(u.invocation, syscall.SIGKILL)
 		}
 	})
 	return answer{}, t.stopped
