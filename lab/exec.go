@@ -91,27 +91,33 @@ func (n *node) execute(c *conn, channel ssh.Channel, line string, signals <-chan
 	})
 	io.WriteString(channel, n.spec.Preamble)
 	out := n.trip(newWire(n.spec.Fault, channel, c), cut.Out)
-	copied := make(chan struct{}, 2)
-	n.fleet.wg.Go(func() { drain(out, p.stdout); copied <- struct{}{} })
-	n.fleet.wg.Go(func() { drain(channel.Stderr(), p.stderr); copied <- struct{}{} })
+	var copied sync.WaitGroup
+	copied.Go(func() { drain(out, p.stdout) })
+	copied.Go(func() { drain(channel.Stderr(), p.stderr) })
 	p.cmd.Wait() // the state says more than the error
 	turnOver()
 	state := p.cmd.ProcessState
 	// sshd reports the exit at once and closes the channel when the last
 	// descendant has let go of the streams.
 	n.remember(line, in)
-	if sig := signalOf(state); sig != "" {
-		exitSignal(channel, sig)
-	} else {
-		exitStatus(channel, state.ExitCode())
+	if n.spec.Fault == FaultReset || cut.Out > 0 {
+		copied.Wait() // the exit status must not overtake what is cut within the output
 	}
-	<-copied
-	<-copied
+	reportExit(channel, state)
+	copied.Wait()
 	if n.spec.Fault == FaultLinger {
 		<-c.dead
 	}
 	channel.Close()
 	return nil
+}
+
+func reportExit(channel ssh.Channel, state *os.ProcessState) {
+	if sig := signalOf(state); sig != "" {
+		exitSignal(channel, sig)
+		return
+	}
+	exitStatus(channel, state.ExitCode())
 }
 
 // drain copies until the end or until the reader has gone, and then lets the

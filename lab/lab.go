@@ -11,6 +11,11 @@
 // stand-ins; every other tool is the machine's own, from a short list. A
 // stand-in that is called in a way it does not know says so on standard error
 // and exits with 64, so that a test never passes on a pretence.
+//
+// The kubelet of a node is not a process but a play of systemd's: its command
+// line, and whether it starts at all, come from the files of the node as they
+// are at each start. What systemd-run starts is a real process apart from every
+// session. Time is the machine's: a unit waits as long as its RestartSec says.
 package lab
 
 import (

@@ -133,7 +133,7 @@ const (
 	StateRunning   State = ""           // as started
 	StateStopped   State = "stopped"    // stopped by hand, unit enabled
 	StateMasked    State = "masked"     // unit linked to /dev/null, nothing runs
-	StateCrashLoop State = "crash-loop" // exits at each start; NRestarts rises with every session
+	StateCrashLoop State = "crash-loop" // exits at each start; NRestarts rises with every session, until somebody starts it
 	StateTwo       State = "two"        // a second kubelet runs beside the unit's
 	StateReplaced  State = "replaced"   // the binary was replaced under the process: exe is "(deleted)"
 )
