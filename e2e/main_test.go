@@ -27,7 +27,10 @@ func TestMain(m *testing.M) {
 	ctx, stop = signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C kills
 	code := m.Run()
-	for _, name := range []string{judgeLab, auditLab} {
+	for _, name := range []string{judgeLab, auditLab, remedyLab} {
+		if keepLabs() {
+			break
+		}
 		down, cancel := context.WithTimeout(context.Background(), time.Minute)
 		if err := real.Down(down, name); err != nil {
 			fmt.Fprintln(os.Stderr, "cannot clean up, run make lab-down:", err)
