@@ -26,6 +26,8 @@
 #   rolled-back     END the node is as it was
 #   rollback-failed END it is not: somebody has to look
 
+# shellcheck disable=SC2317,SC2329 # each calls functions by their names
+
 set -u
 LC_ALL=C
 export LC_ALL
@@ -82,6 +84,7 @@ digest() {
 keep() {
 	seconds=$1
 	shift
+	# shellcheck disable=SC2012 # the names are ours
 	kept=$(ls evidence 2>/dev/null | wc -l)
 	kept=$((kept / 3 + 1))
 	printf '%s\n' "$*" >"evidence/$kept.command"
@@ -186,18 +189,17 @@ restore() {
 # unit_state sets what systemd says of the unit.
 unit_state() {
 	active='' sub='' pid='' restarts='' invocation='' result=''
-	while IFS='=' read -r key value; do
-		case $key in
-		ActiveState) active=$value ;;
-		SubState) sub=$value ;;
-		MainPID) pid=$value ;;
-		NRestarts) restarts=$value ;;
-		InvocationID) invocation=$value ;;
-		Result) result=$value ;;
+	# No here-document: some shells put it into a file, and the disk may be full.
+	for line in $(within 20 systemctl show "$unit" -p ActiveState,SubState,MainPID,NRestarts,InvocationID,Result 2>/dev/null </dev/null); do
+		case $line in
+		ActiveState=*) active=${line#*=} ;;
+		SubState=*) sub=${line#*=} ;;
+		MainPID=*) pid=${line#*=} ;;
+		NRestarts=*) restarts=${line#*=} ;;
+		InvocationID=*) invocation=${line#*=} ;;
+		Result=*) result=${line#*=} ;;
 		esac
-	done <<-EOF
-		$(within 20 systemctl show "$unit" -p ActiveState,SubState,MainPID,NRestarts,InvocationID,Result 2>/dev/null </dev/null)
-	EOF
+	done
 }
 
 # answers: healthz says ok. Where nothing can ask, the unit's state has to do.
@@ -242,7 +244,8 @@ sound() {
 # limit ends.
 watch() {
 	now
-	end=$((now + health_limit)) since='' main=''
+	[ $((end - now)) -ge $(($1 + 10)) ] || end=$((now + $1 + 10))
+	since='' main=''
 	while :; do
 		[ -z "$terminated" ] || { fault interrupted "the supervisor was told to end"; return 1; }
 		[ ! -e abort ] || { aborted; return 1; }
@@ -268,6 +271,9 @@ aborted() {
 restart_kubelet() {
 	keep 60 systemctl daemon-reload || { fault reload-failed "systemctl daemon-reload failed (see the evidence)"; return 1; }
 	[ "$restart" = yes ] || return 0
+	now
+	end=$((now + health_limit))
+	# The count of restarts begins anew, and a start limit that was hit is forgotten.
 	within 20 systemctl reset-failed "$unit" >/dev/null 2>&1 </dev/null
 	keep "$health_limit" systemctl restart "$unit"
 	case $? in
@@ -312,16 +318,27 @@ refuse() {
 	exit 0
 }
 
-# prune keeps the newest finished runs. A run that has not ended stays.
+# word_of RUN: sets $word, the state of a run on this node.
+word_of() {
+	word=
+	if [ -r "$1/state" ]; then read -r word _ <"$1/state"; fi
+}
+
+# prune keeps the newest finished runs; their names sort by time. A run that
+# has not ended well stays.
 prune() {
 	finished=0
-	for other in $(ls -r ..); do
-		word=
-		[ -r "../$other/state" ] && read -r word _ <"../$other/state"
+	for other in ../*/; do
+		word_of "$other"
+		case $word in committed | refused | rolled-back) finished=$((finished + 1)) ;; esac
+	done
+	for other in ../*/; do
+		[ "$finished" -gt "$keep_runs" ] || return 0
+		word_of "$other"
 		case $word in
 		committed | refused | rolled-back)
-			finished=$((finished + 1))
-			[ "$finished" -le "$keep_runs" ] || rm -rf "../$other"
+			rm -rf "$other"
+			finished=$((finished - 1))
 			;;
 		esac
 	done
@@ -342,7 +359,9 @@ roll_back() {
 	[ -r invocation ] && read -r began <invocation
 	if [ "$restart" = yes ] && { [ "$stage" != changing ] || [ "$invocation" != "$began" ]; }; then
 		if ! { restart_kubelet && watch "$healthy_after"; }; then
-			if [ "$was_well" = yes ]; then
+			if [ "$(within 20 systemctl is-system-running 2>/dev/null </dev/null)" = stopping ]; then
+				what="$what; the node is shutting down, its next boot has the old files"
+			elif [ "$was_well" = yes ]; then
 				failed="$failed; the kubelet: $message"
 			else
 				what="$what; the kubelet is not healthy, as before"
@@ -365,14 +384,13 @@ roll_back() {
 # unfinished finds a run of the past that never ended: it has to be cleared up
 # before another change is made.
 unfinished() {
-	for other in $(ls ..); do
-		[ "$other" != "$run" ] || continue
-		word=
-		[ -r "../$other/state" ] && read -r word _ <"../$other/state"
+	for other in ../*/; do
+		[ "$other" != "../$run/" ] || continue
+		word_of "$other"
 		case $word in
 		'' | committed | refused | rolled-back | rollback-failed) ;;
 		*)
-			fault unfinished-run "run $other on this node is unfinished ($word)"
+			fault unfinished-run "run $(basename "$other") on this node is unfinished ($word)"
 			return 0
 			;;
 		esac
@@ -393,8 +411,8 @@ fresh() {
 	unit_state
 	printf '%s\n' "$invocation" >invocation
 	was_well=no
-	[ "$active" = active ] && answers && was_well=yes
-	printf '%s\n' "$was_well" >was_well
+	if [ "$active" = active ] && answers; then was_well=yes; fi
+	[ "$was_well" = yes ] || : >unwell
 	[ ! -e abort ] || { aborted; refuse; }
 	state changing - "replacing the files"
 	read -r word _ <state
@@ -416,7 +434,7 @@ fresh() {
 # is undone, unless it had been confirmed.
 again() {
 	was_well=yes
-	[ -r was_well ] && read -r was_well <was_well
+	[ ! -e unwell ] || was_well=no
 	case $current in
 	checking) fault interrupted "the supervisor was killed before anything was changed"; refuse ;;
 	changing | restarting | watching | waiting)
@@ -425,7 +443,7 @@ again() {
 		roll_back
 		;;
 	rolling-back)
-		reason=$was message="$line"
+		reason=$was message=$said
 		current=watching
 		roll_back
 		;;
@@ -433,11 +451,11 @@ again() {
 	exit 0
 }
 
-reason=- message='' current='' was='' line='' main='' healthy_after=5
+reason=- message='' current='' was='' said='' main='' end=0 healthy_after=5
 [ "$healthy_for" -ge 5 ] || healthy_after=$healthy_for
 mkdir -p evidence
 if [ -s state ]; then
-	{ read -r current was; read -r line; } <state
+	{ read -r current was; read -r said; } <state
 	again
 fi
 fresh

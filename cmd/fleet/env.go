@@ -19,10 +19,22 @@ type environment struct {
 	stdout io.Writer
 	stderr io.Writer
 	getenv func(string) string
+	// tty opens the terminal that questions are asked on; standard input may be
+	// the inventory.
+	tty func() (io.ReadWriteCloser, error)
 }
 
 func system() environment {
-	return environment{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
+	return environment{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, tty: openTTY}
+}
+
+// openTTY opens the controlling terminal, when there is somebody to read what
+// goes to standard error.
+func openTTY() (io.ReadWriteCloser, error) {
+	if !term.IsTerminal(int(os.Stderr.Fd())) {
+		return nil, errors.New("there is no terminal to ask on")
+	}
+	return os.OpenFile("/dev/tty", os.O_RDWR, 0)
 }
 
 // terminal tells whether a stream is one, and how wide it is.

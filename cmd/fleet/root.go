@@ -39,7 +39,7 @@ start would give, and says where the value comes from.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w\nsee: %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newAudit(env), newHosts(env), newExec(env), newReportCommand(env), newDemo(env), newVersion(env), newReasons())
+	root.AddCommand(newAudit(env), newRemediate(env), newRollback(env), newHosts(env), newExec(env), newReportCommand(env), newDemo(env), newVersion(env), newReasons())
 	return root
 }
 

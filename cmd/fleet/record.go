@@ -1,0 +1,69 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"fleet/report"
+)
+
+// recorder keeps the operator's side of a run that changes hosts: what was
+// planned, and each step as a line of JSON, written at once, so that a run that
+// is killed has left its trail. Everything is readable by the user alone.
+type recorder struct {
+	dir string
+
+	mu   sync.Mutex
+	file *os.File // nil when it cannot be written
+}
+
+// event is one line of events.jsonl.
+type event struct {
+	Time time.Time `json:"time"`
+	Host string    `json:"host,omitempty"`
+	Step string    `json:"step"`
+	Text string    `json:"text,omitempty"`
+}
+
+// newRecorder begins the record of a run. A run whose record cannot be written
+// changes nothing: afterwards nobody could tell what was done.
+func newRecorder(env environment, id string) (*recorder, error) {
+	runs, err := runsDir(env)
+	if err != nil {
+		return nil, fmt.Errorf("cannot record the run: %w", err)
+	}
+	r := &recorder{dir: filepath.Join(runs, id)}
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot record the run: %w", err)
+	}
+	if r.file, err = os.OpenFile(filepath.Join(r.dir, "events.jsonl"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+		return nil, fmt.Errorf("cannot record the run: %w", err)
+	}
+	return r, nil
+}
+
+// note adds one event; host is "" for the run's own.
+func (r *recorder) note(host, step, text string) {
+	line, err := json.Marshal(event{Time: time.Now().UTC(), Host: host, Step: step, Text: text})
+	if err != nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, _ = r.file.Write(append(line, '\n')) // the change goes on; its end is in the report too
+}
+
+// plan keeps what was shown before anything was changed.
+func (r *recorder) plan(rep report.Report) error {
+	target, err := report.ParseTarget("json=" + filepath.Join(r.dir, "plan.json"))
+	if err != nil {
+		return err
+	}
+	return target.Save(rep)
+}
+
+func (r *recorder) close() { _ = r.file.Close() }
