@@ -208,7 +208,9 @@ func TestFaults(t *testing.T) {
 		{"401", answers(401, "Unauthorized"), CodeUnauthenticated, "401"},
 		{"403", answers(403, `User "auditor" cannot get resource "nodes/proxy"`), CodeForbidden, "nodes/proxy"},
 		{"E85 404", answers(404, "the server could not find the requested resource"), CodeNotServed, "404"},
-		{"405", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "Debug endpoints are disabled.", http.StatusMethodNotAllowed) }, CodeNotServed, "Debug endpoints"},
+		{"405", func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "Debug endpoints are disabled.", http.StatusMethodNotAllowed)
+		}, CodeNotServed, "Debug endpoints"},
 		{"410", answers(410, "gone"), CodeGone, "410"},
 		{"429", answers(429, "slow down"), CodeThrottled, "429"},
 		{"500", answers(500, "boom"), CodeServerError, "boom"},
