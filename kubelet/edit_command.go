@@ -151,16 +151,13 @@ func flagUses(s Setting, st Start) []flagUse {
 	return uses
 }
 
-// flagNamed tells whether a word is meant to be a flag: any dashes, any case,
-// underscores, an equals sign or a colon behind it, quotes that were meant for a
-// shell. It is not when its value has blanks within.
+// flagNamed tells whether a word is meant to be a flag: any dashes or none, any
+// case, underscores, an equals sign or a colon behind it, quotes that were meant
+// for a shell. It is not when its value has blanks within.
 func flagNamed(word, flag string) (value string, valued, ok bool) {
 	const quotes, dashes = `"'`, "-\u2010\u2011\u2012\u2013\u2014\u2212"
 	bare := strings.Trim(word, quotes+" \t\r\n")
 	name := strings.TrimLeft(bare, dashes)
-	if len(name) == len(bare) {
-		return "", false, false
-	}
 	if i := strings.IndexAny(name, "=:"); i >= 0 {
 		name, value, valued = name[:i], strings.Trim(name[i+1:], quotes+" \t\r\n"), true
 	}
