@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -120,7 +121,7 @@ func Apply(ctx context.Context, client kubernetes.Interface, plan Plan, o Option
 	if err != nil {
 		return c.before(err)
 	}
-	c.mustSettle, c.uid = true, made.uid
+	c.planned, c.uid = &plan, made.uid
 	c.run(ctx)
 	switch c.result.Outcome {
 	case OutcomeChanged:
@@ -159,13 +160,13 @@ func (p Plan) Record() Record {
 
 // change moves one node from one source to another.
 type change struct {
-	client     kubernetes.Interface
-	o          Options
-	from, to   *corev1.NodeConfigSource
-	want, was  any
-	mustSettle bool      // refuse a node that is not settled before
-	uid        types.UID // of the ConfigMap that is assigned, "" when not known
-	result     Result
+	client    kubernetes.Interface
+	o         Options
+	from, to  *corev1.NodeConfigSource
+	want, was any
+	planned   *Plan     // nil when the node need not be as it was at the time of a plan
+	uid       types.UID // of the ConfigMap that is assigned, "" when not known
+	result    Result
 }
 
 func newChange(client kubernetes.Interface, o Options, rec Record) *change {
@@ -253,10 +254,10 @@ func (c *change) reassign(ctx context.Context) *Error {
 // lost may never have come about.
 func (c *change) putBack(ctx context.Context) *Error {
 	node, err := c.node(ctx)
-	if err != nil || sameSource(node.Spec.ConfigSource, c.from) {
+	if err != nil || sameSource(sourceOf(node), c.from) {
 		return err
 	}
-	c.mustSettle = false
+	c.planned = nil
 	_, err = c.assign(ctx, c.to, c.from)
 	return err
 }
@@ -288,7 +289,7 @@ func (c *change) assign(ctx context.Context, from, to *corev1.NodeConfigSource) 
 			return false, apiError("change spec.configSource of node "+node.Name, failed)
 		case failed != nil:
 			return c.uncertain(ctx, to, failed)
-		case !sameSource(after.Spec.ConfigSource, to):
+		case !sameSource(sourceOf(after), to):
 			return false, refuse(CodeDropped, "the API server ignored spec.configSource of node %s: it no longer has Dynamic Kubelet Configuration; change the file or the arguments instead", node.Name)
 		}
 		c.o.Log("assigned " + place(to))
@@ -318,11 +319,17 @@ func (c *change) ready(ctx context.Context, from *corev1.NodeConfigSource) (*cor
 	if err != nil {
 		return nil, err
 	}
-	if !sameSource(node.Spec.ConfigSource, from) {
-		return nil, refuse(CodeConflict, "spec.configSource of node %s is %s now, not %s; plan again", node.Name, place(node.Spec.ConfigSource), place(from))
+	if !sameSource(sourceOf(node), from) {
+		return nil, refuse(CodeConflict, "spec.configSource of node %s is %s now, not %s; plan again", node.Name, place(sourceOf(node)), place(from))
 	}
-	if why := unsettled(node.Spec.ConfigSource, node.Status.Config); why != "" && c.mustSettle {
+	if c.planned == nil {
+		return node, nil
+	}
+	if why := unsettled(sourceOf(node), node.Status.Config); why != "" {
 		return nil, refuse(CodeUnsettled, "node %s is not settled: %s; mend or remove spec.configSource first", node.Name, why)
+	}
+	if from != nil && !apiequality.Semantic.DeepEqual(node.Status.Config.Active, c.planned.Active) {
+		return nil, refuse(CodeConflict, "ConfigMap %s was changed since the plan; plan again", place(from))
 	}
 	return node, nil
 }
@@ -335,7 +342,7 @@ func (c *change) uncertain(ctx context.Context, to *corev1.NodeConfigSource, fai
 	for sleep(ctx, c.o.Poll) { // it may be at work on it still
 		node, err := c.node(ctx)
 		switch {
-		case err == nil && sameSource(node.Spec.ConfigSource, to):
+		case err == nil && sameSource(sourceOf(node), to):
 			return true, nil
 		case err == nil || err.Code == CodeNodeGone:
 			return false, lost

@@ -1,5 +1,7 @@
 package dynamic_test
 
+//lint:file-ignore SA1019 spec.configSource is deprecated with the feature that this is about
+
 import (
 	"context"
 	"encoding/json"
@@ -156,6 +158,62 @@ func roundTrip(t *testing.T, r dynamic.Record) (out dynamic.Record) {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// TestRollbackOfRejected takes back a change whose author died while the kubelet
+// refused it.
+func TestRollbackOfRejected(t *testing.T) {
+	c := newCluster(t, nil)
+	plan := c.configzAlone(t)
+	c.AddConfigMap(plan.ConfigMap.DeepCopy())
+	c.Change(func(n *corev1.Node) { n.Spec.ConfigSource = plan.Source.DeepCopy() })
+	for deadline := time.Now().Add(5 * time.Second); c.Status().Error == ""; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the kubelet did not refuse")
+		}
+	}
+	refused := c.input(t, true)
+	if _, err := dynamic.NewPlan(refused); err == nil || !strings.Contains(err.Error(), "not settled") {
+		t.Errorf("a plan for it: %v", err)
+	}
+	res, err := dynamic.Rollback(t.Context(), c.client, plan.Record(), c.options())
+	c.want(t, res, err, dynamic.OutcomeChanged, "")
+	c.wantOwn(t)
+}
+
+// TestConfigMapChangedSincePlan edits the ConfigMap that is in use after the plan
+// was made from it.
+func TestConfigMapChangedSincePlan(t *testing.T) {
+	c := newCluster(t, nil)
+	theirMap := func(comment string) *corev1.ConfigMap {
+		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "theirs"}, Data: map[string]string{"k": ownFile + comment}}
+	}
+	inUse := func() string {
+		active := c.Status().Active
+		if active == nil || c.Status().Assigned == nil {
+			return ""
+		}
+		return active.ConfigMap.ResourceVersion
+	}
+	settle := func(before string) {
+		for deadline := time.Now().Add(5 * time.Second); inUse() == before; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("the kubelet did not take it over")
+			}
+		}
+	}
+	c.AddConfigMap(theirMap(""))
+	c.Change(func(n *corev1.Node) { n.Spec.ConfigSource = theirs() })
+	settle("")
+	plan := c.plan(t, true)
+	before := inUse()
+	c.AddConfigMap(theirMap("maxPods: 7\n"))
+	settle(before)
+	res, err := dynamic.Apply(t.Context(), c.client, plan, c.options())
+	c.want(t, res, err, dynamic.OutcomeRefused, dynamic.CodeConflict)
+	if spec := c.Spec(); spec.ConfigMap.Name != "theirs" || len(c.Names()) != 1 {
+		t.Errorf("spec %+v, ConfigMaps %s", spec, c.Names())
+	}
 }
 
 func TestApplyUnchanged(t *testing.T) {

@@ -52,8 +52,8 @@ func (w *watch) look(ctx context.Context) (missing, err *Error) {
 		w.good = time.Time{}
 		return nil, err
 	}
-	if !sameSource(node.Spec.ConfigSource, w.source) {
-		return nil, refuse(CodeSuperseded, "someone changed spec.configSource of node %s to %s meanwhile; it was left so", node.Name, place(node.Spec.ConfigSource))
+	if !sameSource(sourceOf(node), w.source) {
+		return nil, refuse(CodeSuperseded, "someone changed spec.configSource of node %s to %s meanwhile; it was left so", node.Name, place(sourceOf(node)))
 	}
 	if missing, err = w.taken(node); missing == nil && err == nil {
 		missing = w.live(ctx)
@@ -137,6 +137,9 @@ func (w *watch) live(ctx context.Context) *Error {
 	value, err := w.o.Read(ctx)
 	if err != nil {
 		return refuse(CodeLiveDiffers, "the live value could not be read after %s became active: %s", place(w.source), oneLine(err.Error()))
+	}
+	if value == nil {
+		return refuse(CodeLiveDiffers, "/configz shows no value after %s became active", place(w.source))
 	}
 	w.result.Live = value
 	if !same(value, w.want) {

@@ -105,9 +105,13 @@ func (p *planner) value(file *kubelet.ConfigFile) any {
 // base is made up; where it is a file or a ConfigMap, the kubelet was started
 // with something else, and assigning it would change more than the setting.
 func (p *planner) checkBase() *Error {
-	if same(p.was, p.in.Want) && same(p.value(p.base.file), p.in.Want) {
+	byFlag := p.in.Setting.Flag != "" && p.flag(p.in.Setting.Flag) != nil
+	if same(p.was, p.in.Want) && (byFlag || same(p.value(p.base.file), p.in.Want)) {
 		p.done = true
 		return nil
+	}
+	if _, secret := p.base.raw["staticPodURLHeader"]; secret && p.in.Spec == nil {
+		return refuse(CodeUnsupported, "%s holds staticPodURLHeader, which may be a credential, and many can read a ConfigMap; change the file instead", p.base.name)
 	}
 	differences := p.compare(p.base.raw)
 	if p.base.made {

@@ -75,7 +75,7 @@ func (c *change) references(ctx context.Context) ([]*corev1.NodeConfigSource, *E
 	if err != nil {
 		return nil, apiError("read node "+c.result.Record.Node, err)
 	}
-	all := []*corev1.NodeConfigSource{node.Spec.ConfigSource}
+	all := []*corev1.NodeConfigSource{sourceOf(node)}
 	if status := node.Status.Config; status != nil {
 		all = append(all, status.Assigned, status.Active, status.LastKnownGood)
 	}

@@ -20,6 +20,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -70,11 +71,14 @@ type Plan struct {
 	Was  any // the live value when the plan was made
 
 	// Unchanged tells that the kubelet runs as wanted and its configuration says
-	// so; the fields below are then empty, but for Previous.
+	// so; the fields below are then empty, but for Previous and Active.
 	Unchanged bool
 
 	// Previous is spec.configSource as it was, nil for the kubelet's own file.
 	Previous *corev1.NodeConfigSource
+	// Active is status.config.active as it was, which says what version of the
+	// ConfigMap was edited; nil for the kubelet's own file.
+	Active *corev1.NodeConfigSource
 	// Source is spec.configSource as it is going to be.
 	Source *corev1.NodeConfigSource
 	// ConfigMap is what Source names.
@@ -129,8 +133,12 @@ func (p *planner) warn(format string, args ...any) {
 }
 
 func (p *planner) unchanged() Plan {
-	return Plan{Node: p.in.Node, UID: p.in.UID, Key: p.in.Setting.Key, Want: p.in.Want, Was: p.was, Unchanged: true,
+	out := Plan{Node: p.in.Node, UID: p.in.UID, Key: p.in.Setting.Key, Want: p.in.Want, Was: p.was, Unchanged: true,
 		Previous: p.in.Spec.DeepCopy(), Base: p.base.name, Warnings: p.warnings}
+	if p.in.Status != nil {
+		out.Active = p.in.Status.Active.DeepCopy()
+	}
+	return out
 }
 
 // firstRelease and lastRelease are the minor releases of 1.x whose kubelets have
@@ -273,8 +281,11 @@ func (p *planner) readLive() *Error {
 }
 
 // omitted is the value of the setting when /configz leaves it out: the zero of
-// its type, which is what omitempty leaves out.
+// its type, which is what omitempty leaves out; nil when that cannot be.
 func (p *planner) omitted() any {
+	if slices.ContainsFunc(fields, func(f field) bool { return f.key == p.in.Setting.Key && f.pointer }) {
+		return nil
+	}
 	switch p.in.Want.(type) {
 	case bool:
 		return false

@@ -3,6 +3,7 @@ package dynamic
 import (
 	"context"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -18,7 +19,7 @@ func Look(ctx context.Context, client kubernetes.Interface, node string) (Assign
 	if err != nil {
 		return Assignment{}, apiError("read node "+oneLine(node), err)
 	}
-	a := Assignment{UID: got.UID, Spec: got.Spec.ConfigSource, Status: got.Status.Config}
+	a := Assignment{UID: got.UID, Spec: sourceOf(got), Status: got.Status.Config}
 	if a.Spec == nil || a.Spec.ConfigMap == nil {
 		return a, nil
 	}
@@ -32,4 +33,9 @@ func Look(ctx context.Context, client kubernetes.Interface, node string) (Assign
 	}
 	a.Assigned = cm
 	return a, nil
+}
+
+// sourceOf returns spec.configSource of a Node.
+func sourceOf(n *corev1.Node) *corev1.NodeConfigSource {
+	return n.Spec.ConfigSource //lint:ignore SA1019 deprecated with the feature that this package is about
 }

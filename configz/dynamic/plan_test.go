@@ -1,5 +1,7 @@
 package dynamic
 
+//lint:file-ignore SA1019 spec.configSource is deprecated with the feature that this is about
+
 import (
 	"bytes"
 	"encoding/json"
@@ -104,6 +106,13 @@ func TestNewPlanRefuses(t *testing.T) {
 		{"live value is a list", CodeLiveUnreadable, withFile(func(in *Input) {
 			in.Live = liveWith(`"makeIPTablesUtilChains":false`, `"makeIPTablesUtilChains":[]`)
 		}), ""},
+		{"live value missing", CodeLiveUnreadable, withFile(func(in *Input) { in.Live = liveWith(`"makeIPTablesUtilChains":false,`, ``) }), "no value"},
+		{"a credential in the file", CodeUnsupported, withFile(func(in *Input) {
+			in.File = []byte(theFile + "staticPodURLHeader: {Authorization: [Bearer s3cret]}\n")
+		}), "staticPodURLHeader"},
+		{"logging new since the start", CodeBaseDiffers, withFile(func(in *Input) {
+			in.File, in.Live = []byte(theFile+"logging: {format: json}\n"), liveWith(`"maxPods"`, `"logging":{"format":"text"},"maxPods"`)
+		}), "logging"},
 		{"file not read", CodeBaseUnknown, withFile(func(in *Input) { in.File = nil }), "root's rights"},
 		{"file is empty", CodeBaseUnknown, withFile(func(in *Input) { in.File = []byte{} }), ""},
 		{"file of another kind", CodeBaseUnknown, withFile(func(in *Input) { in.File = []byte("apiVersion: v1\nkind: Pod\n") }), ""},
@@ -186,6 +195,10 @@ func TestNewPlan(t *testing.T) {
 			in.File = []byte(theFile + "syncFrequency: 60s\npodPidsLimit: -5\nreadOnlyPort: 0\n")
 			in.Live = liveWith(`"maxPods"`, `"podPidsLimit":-1,"maxPods"`)
 		}), map[string]string{Key: wanted(theFile) + "syncFrequency: 60s\npodPidsLimit: -5\nreadOnlyPort: 0\n"}, ""},
+		{"logging shows more than is written", withFile(func(in *Input) {
+			in.File = []byte(theFile + "logging: {verbosity: 2}\n")
+			in.Live = liveWith(`"maxPods"`, `"logging":{"format":"text","verbosity":2},"maxPods"`)
+		}), map[string]string{Key: wanted(theFile) + "logging: {verbosity: 2}\n"}, ""},
 		{"report frequency follows", withFile(func(in *Input) {
 			in.File = []byte(theFile + "nodeStatusUpdateFrequency: 20s\n")
 			in.Live = liveWith(`"maxPods"`, `"nodeStatusUpdateFrequency":"20s","nodeStatusReportFrequency":"20s","maxPods"`)
@@ -289,7 +302,7 @@ func TestNewPlanUnchanged(t *testing.T) {
 		}),
 		"by flag": withFile(func(in *Input) {
 			in.Start.Args = append(in.Start.Args, kubelet.Arg{Text: "--make-iptables-util-chains"})
-			in.File, in.Live = []byte(header), liveWith(`Chains":false`, `Chains":true`)
+			in.File, in.Live = []byte(theFile), liveWith(`Chains":false`, `Chains":true`)
 		}),
 	} {
 		if plan, err := NewPlan(in); err != nil || !plan.Unchanged || plan.Patch != nil {
@@ -299,15 +312,14 @@ func TestNewPlanUnchanged(t *testing.T) {
 }
 
 func TestDiff(t *testing.T) {
-	in := withFile(func(in *Input) {
-		in.File = []byte(header + "maxPods: 64\nenforceNodeAllocatable: []\nstaticPodURLHeader: {Authorization: [Bearer s3cret]}\nmakeIPTablesUtilChains: false\n")
+	in := withConfigMap(header+"maxPods: 64\nenforceNodeAllocatable: []\nstaticPodURLHeader: {Authorization: [Bearer s3cret]}\nmakeIPTablesUtilChains: false\n", func(in *Input) {
 		in.Live = liveWith(`"maxPods"`, `"staticPodURLHeader":{"Authorization":["Bearer s3cret"]},"maxPods"`)
 	})
 	plan, err := NewPlan(in)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{"--- /etc/k/config.yaml\n", "+++ kube-system/" + plan.ConfigMap.Name + "\n", "-makeIPTablesUtilChains: false\n", "+makeIPTablesUtilChains: true\n"} {
+	for _, line := range []string{"--- kube-system/theirs\n", "+++ kube-system/" + plan.ConfigMap.Name + "\n", "-makeIPTablesUtilChains: false\n", "+makeIPTablesUtilChains: true\n"} {
 		if !strings.Contains(plan.Diff, line) {
 			t.Errorf("no %q in\n%s", line, plan.Diff)
 		}

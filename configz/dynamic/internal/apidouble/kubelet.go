@@ -1,5 +1,7 @@
 package apidouble
 
+//lint:file-ignore SA1019 spec.configSource is deprecated with the feature that this is about
+
 import (
 	"encoding/json"
 	"errors"

@@ -5,6 +5,8 @@
 // with the package that it tests.
 package apidouble
 
+//lint:file-ignore SA1019 spec.configSource is deprecated with the feature that this is about
+
 import (
 	"encoding/json"
 	"fmt"
