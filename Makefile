@@ -5,7 +5,7 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 FUZZTIME ?= 30s
 
-.PHONY: help build test race fuzz lint vuln bench cover demo e2e lab-up lab-down clean
+.PHONY: help build test race fuzz lint vuln bench cover demo e2e e2e-dynamic lab-up lab-down clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ demo: ## Start simulated nodes on loopback and audit them
 
 e2e: ## Run the end-to-end tests on real nodes (root, Debian or Ubuntu)
 	@scripts/e2e.sh
+
+e2e-dynamic: ## Run Dynamic Kubelet Configuration on kubelets of 1.20 (root, Debian)
+	@scripts/e2e-dynamic.sh
 
 lab-up: ## Boot the real nodes to play with; prints what to try
 	@$(GO) run ./lab/real/cmd/lab up

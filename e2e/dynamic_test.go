@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -80,6 +81,7 @@ func TestDynamicKubeletConfiguration(t *testing.T) {
 // withFile begins with a file that says false.
 func (s subject) withFile(t *testing.T) {
 	s.wantLive(t, false)
+	s.record(t)
 	s.trap(t)
 
 	first := s.plan(t, true)
@@ -150,6 +152,7 @@ func (s subject) trap(t *testing.T) {
 // withoutFile begins with flags alone and the default, true.
 func (s subject) withoutFile(t *testing.T) {
 	s.wantLive(t, true)
+	s.record(t)
 	plan := s.plan(t, false)
 	t.Logf("%s\n%s", plan.Diff, strings.Join(plan.Warnings, "\n"))
 	before := s.configz(t)
@@ -166,12 +169,43 @@ func (s subject) withoutFile(t *testing.T) {
 	}
 }
 
+// record keeps what the plan is made from in the directory $FLEET_E2E_RECORD, for
+// tests without nodes.
+func (s subject) record(t *testing.T) {
+	t.Helper()
+	dir := os.Getenv("FLEET_E2E_RECORD")
+	if dir == "" {
+		return
+	}
+	in := s.input(t, nil)
+	var args []string
+	for _, a := range in.Start.Args {
+		args = append(args, a.Text)
+	}
+	data, err := json.MarshalIndent(map[string]any{"args": args, "file": string(in.File), "configz": json.RawMessage(in.Live)}, "", "  ")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, s.node.Name+"-"+real.LegacyVersion+".json"), append(data, '\n'), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (s subject) options(t *testing.T) dynamic.Options {
 	return dynamic.Options{Read: s.read, Log: func(line string) { t.Log(line) }}
 }
 
-// plan plans from what the node and the API server say.
 func (s subject) plan(t *testing.T, want any) dynamic.Plan {
+	t.Helper()
+	plan, err := dynamic.NewPlan(s.input(t, want))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// input is what the node and the API server say.
+func (s subject) input(t *testing.T, want any) dynamic.Input {
 	t.Helper()
 	cmdline, err := s.node.Run(ctx, "cat /proc/$(systemctl show -p MainPID --value kubelet)/cmdline", nil)
 	if err != nil {
@@ -190,11 +224,7 @@ func (s subject) plan(t *testing.T, want any) dynamic.Plan {
 		}
 		in.File = []byte(text)
 	}
-	plan, err := dynamic.NewPlan(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return plan
+	return in
 }
 
 func (s subject) look(t *testing.T) dynamic.Assignment {

@@ -240,6 +240,21 @@ enforceNodeAllocatable: [] # /configz leaves it out
 failSwapOn: false
 makeIPTablesUtilChains: false # as the operator wants it
 staticPodPath: manifests # relative to this file
+# what kubeadm of the time writes besides
+cpuManagerReconcilePeriod: 0s
+evictionPressureTransitionPeriod: 0s
+fileCheckFrequency: 0s
+healthzPort: 10248
+httpCheckFrequency: 0s
+imageMinimumGCAge: 0s
+logging: {}
+nodeStatusReportFrequency: 0s
+nodeStatusUpdateFrequency: 0s
+runtimeRequestTimeout: 0s
+shutdownGracePeriod: 0s
+streamingConnectionIdleTimeout: 0s
+syncFrequency: 0s
+volumeStatsAggPeriod: 0s
 `})
 }
 
