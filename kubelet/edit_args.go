@@ -8,9 +8,13 @@ import (
 	"strings"
 )
 
-// editTries bounds how many ways EditArgs tries out: every try reads the unit
-// again.
-const editTries = 200
+// Bounds of EditArgs, for what a node sends may be any size: how many ways it
+// tries out, each of which reads the unit again, and to how many of the
+// variables that are split last it thinks of appending.
+const (
+	editTries  = 64
+	editPlaces = 16
+)
 
 // EditArgs works out the smallest change of unit, drop-in and environment files
 // after which the unit's command line gives flag=value, and proves it on the
@@ -95,7 +99,10 @@ func (e *argsEditor) run(d Disk) (command, *EditError) {
 	if next, ok := e.add(c); ok {
 		return next, nil
 	}
-	if kept.why != nil {
+	switch {
+	case e.tries <= 0:
+		return c, editErrorf(EditCannot, "cannot edit the arguments of %s: there are too many uses of the flag and of variables; change it by hand", e.unit)
+	case kept.why != nil:
 		return c, kept.why
 	}
 	return c, e.noPlace(c)
@@ -150,7 +157,7 @@ func (e *argsEditor) correct(c command) (command, uncorrected) {
 			value, _ := c.alone(e.setting, u)
 			return value == e.value
 		})
-		if stay >= len(uses) {
+		if stay >= len(uses) || e.tries <= 0 {
 			return c, kept
 		}
 		next, err := e.correctOne(c, uses[stay])
@@ -344,7 +351,7 @@ func (e *argsEditor) add(c command) (command, bool) {
 // is split last, to earlier ones, to ExecStart= itself.
 func (e *argsEditor) additions(c command) []attempt {
 	var ways []attempt
-	for _, p := range slices.Backward(c.trace.places) {
+	for _, p := range slices.Backward(c.trace.places[max(0, len(c.trace.places)-editPlaces):]) {
 		v := c.trace.env.vars[p.variable]
 		if v == nil || v.value.file == nil {
 			continue

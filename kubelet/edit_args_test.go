@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
@@ -154,5 +155,22 @@ func TestEditArgsAccepted(t *testing.T) {
 	}
 	if edits, err := m.EditArgs("kubelet", d, s, int64(3), nil); err != nil || edits != nil {
 		t.Errorf("a number that is there: %v, %q", err, edits)
+	}
+}
+
+// TestEditArgsHostile ends soon on a unit that is made to take long.
+func TestEditArgsHostile(t *testing.T) {
+	const unit = "/etc/systemd/system/kubelet.service"
+	many := func(s string) string { return strings.Repeat(" "+s, 1500) }
+	for _, exec := range []string{many("--make-iptables-util-chains=false"), many("$A"), many("--make-iptables-util-chains=${A}")} {
+		d := unitTestDisk("kubelet", map[string]string{unit: "[Service]\nEnvironment=A=--v=2\nExecStart=/usr/bin/kubelet" + exec + "\n"}, nil)
+		begun := time.Now()
+		_, err := editTestArgs(Manager{}, d, nil)
+		if err != nil {
+			editTestError(t, err)
+		}
+		if took := time.Since(begun); took > 30*time.Second {
+			t.Errorf("%.30s...: %v", exec, took)
+		}
 	}
 }

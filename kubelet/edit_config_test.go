@@ -23,9 +23,8 @@ func editTestCode(err error) string {
 	return e.Code()
 }
 
-// TestEditConfigForms holds one edit of each form to its exact bytes. A case is
-// a pair of lines, in and out or the code of the refusal; \n, \r, \t and the
-// byte order mark are spelled out, $ stands for a head of apiVersion and kind.
+// TestEditConfigForms holds the edit of each form of file in
+// testdata/edit-config to its exact bytes.
 func TestEditConfigForms(t *testing.T) {
 	cases, err := filepath.Glob("testdata/edit-config/*.txtar")
 	if err != nil || len(cases) == 0 {
@@ -40,9 +39,9 @@ func TestEditConfigForms(t *testing.T) {
 	}
 }
 
-// editTestFile runs one file of cases: a "drop-in" in its heading takes
-// EditDropIn, "key K" another key. Under "in" stands the content and under
-// "want" the result or "refused: CODE".
+// editTestFile runs one file of cases: "drop-in" in its heading takes
+// EditDropIn, "key K" another key. Under a name stands the content and under
+// the "want" behind it the result or "refused: CODE".
 func editTestFile(t *testing.T, file string, a *txtar.Archive) {
 	edit, key := EditConfig, "makeIPTablesUtilChains"
 	for line := range strings.Lines(string(a.Comment)) {
@@ -85,8 +84,8 @@ func editTestTwice(t *testing.T, edit func(string, []byte, string, any) ([]byte,
 	}
 }
 
-// The files of cases write what an editor would hide: \r at the end of a line
-// and <BOM> for themselves, and <EOF> for a missing last newline.
+// editTestMarks are how the files of cases write what an editor would hide, and
+// a missing last newline.
 var editTestMarks = []string{`<CR>`, "\r", `<BOM>`, "\ufeff", `<TAB>`, "\t", "<EOF>\n", ""}
 
 func editTestUnescape(s string) string { return strings.NewReplacer(editTestMarks...).Replace(s) }
