@@ -19,6 +19,7 @@ look() {
 	if [ -s "$dir/state" ]; then read -r current _ <"$dir/state"; fi
 	case $current in
 	committed | refused | rolled-back | rollback-failed) ended=yes ;;
+	rolling-back) word='' ;; # whatever fleet wanted to say, it is too late
 	waiting) [ -n "$word" ] || ended=yes ;;
 	esac
 }

@@ -225,8 +225,8 @@ sound() {
 	inactive) fault kubelet-failed "$unit is $active/$sub after the restart"; return 1 ;;
 	esac
 	case $restarts in
-	'' | 0) ;;
-	*) fault kubelet-restarts "the kubelet ended after its start ($active/$sub, result $result, restarts $restarts)"; return 1 ;;
+	'' | *[!0-9]*) ;;
+	*) [ "$restarts" -le "$base" ] || { fault kubelet-restarts "the kubelet ended after its start ($active/$sub, result $result, restarts $((restarts - base)))"; return 1; } ;;
 	esac
 	if [ "$active" != active ] || [ "${pid:-0}" = 0 ]; then
 		well="$unit is $active/$sub"
@@ -247,8 +247,10 @@ watch() {
 	[ $((end - now)) -ge $(($1 + 10)) ] || end=$((now + $1 + 10))
 	since='' main=''
 	while :; do
-		[ -z "$terminated" ] || { fault interrupted "the supervisor was told to end"; return 1; }
-		[ ! -e abort ] || { aborted; return 1; }
+		if [ -z "$undoing" ]; then
+			[ -z "$terminated" ] || { fault interrupted "the supervisor was told to end"; return 1; }
+			[ ! -e abort ] || { aborted; return 1; }
+		fi
 		sound || return 1
 		now
 		if [ "$well" != yes ]; then
@@ -276,7 +278,12 @@ restart_kubelet() {
 	# The count of restarts begins anew, and a start limit that was hit is forgotten.
 	within 20 systemctl reset-failed "$unit" >/dev/null 2>&1 </dev/null
 	keep "$health_limit" systemctl restart "$unit"
-	case $? in
+	code=$?
+	# An automatic restart that was due meanwhile is counted, and none of ours.
+	unit_state
+	base=0
+	case $restarts in '' | *[!0-9]*) ;; *) base=$restarts ;; esac
+	case $code in
 	0 | 124 | 143) ;; # 124 and 143: still starting; the watch goes on waiting
 	*) fault restart-failed "systemctl restart $unit failed (see the evidence)"; return 1 ;;
 	esac
@@ -350,8 +357,7 @@ roll_back() {
 	stage=$current
 	state rolling-back "$why" "$what"
 	trap '' TERM
-	terminated='' foreign='' failed=''
-	rm -f abort
+	undoing=yes foreign='' failed='' # nothing keeps a roll-back from its end
 	each restore
 	each tidy
 	unit_state
@@ -451,7 +457,7 @@ again() {
 	exit 0
 }
 
-reason=- message='' current='' was='' said='' main='' end=0 healthy_after=5
+reason=- message='' undoing='' current='' was='' said='' main='' end=0 base=0 healthy_after=5
 [ "$healthy_for" -ge 5 ] || healthy_after=$healthy_for
 mkdir -p evidence
 if [ -s state ]; then
