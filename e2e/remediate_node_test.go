@@ -48,7 +48,7 @@ const keepAsShipped = `cd /; [ -e /root/shipped.tar ] || tar cpf /root/shipped.t
 const asShipped = `cd /
 systemctl stop 'fault-*' fleet-change 2>/dev/null
 for m in /var/lib/fleet /etc/default /etc/kubernetes /etc; do umount "$m" 2>/dev/null; done
-while iptables -D INPUT -m comment --comment fault -j REJECT 2>/dev/null; do :; done
+while iptables -D INPUT -p tcp --dport 10248 -j REJECT 2>/dev/null; do :; done
 rm -rf /var/lib/fleet /fault ` + kubeletFiles + `
 tar xpf /root/shipped.tar
 find /etc /var/lib/kubelet -xdev -name '.fleet-*' -delete

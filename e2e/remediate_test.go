@@ -89,6 +89,10 @@ func TestRemediation(t *testing.T) {
 			node.tests(o.patient(t, node.name), t)
 		})
 	}
+	t.Run("pool", func(t *testing.T) {
+		t.Parallel()
+		t.Run("cuts", o.strikes)
+	})
 }
 
 const (
@@ -299,6 +303,8 @@ func (p patient) onKubeadm(t *testing.T) {
 }
 
 func (p patient) onInner(t *testing.T) {
+	t.Run("supervisor", p.killed)
+	t.Run("power", p.rebooted)
 	p.cures(t, []cure{
 		{name: "flag", method: "args", file: defaultsFile, old: flagName + "=false", new: flagName + "=true"},
 		{name: "flag", method: "auto", file: defaultsFile, old: flagName + "=false", new: flagName + "=true"},
