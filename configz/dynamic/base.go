@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/util/yaml"
 
@@ -40,6 +41,9 @@ func (p *planner) readBase() *Error {
 		return refuse(CodeBaseUnknown, "cannot read %s, which the kubelet was started with; read it with root's rights", config)
 	default:
 		p.base = base{name: config, path: p.absolute(config), data: p.in.File}
+	}
+	if len(p.base.data) > maxData || !utf8.Valid(p.base.data) {
+		return tooLarge(p.base.name, len(p.base.data))
 	}
 	file, raw, refusal := decode(p.base.name, p.base.data)
 	if refusal != nil {

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/aymanbagabas/go-udiff"
 	corev1 "k8s.io/api/core/v1"
@@ -34,8 +33,8 @@ func (p *planner) plan() (Plan, error) {
 	}
 	data := map[string]string{Key: string(p.data)}
 	maps.Copy(data, p.base.others)
-	if size := dataSize(data); size > maxData || !utf8.Valid(p.data) {
-		return Plan{}, refuse(CodeUnsupported, "%s does not fit into a ConfigMap: %d bytes, which have to be UTF-8; change the file instead", p.base.name, size)
+	if size := dataSize(data); size > maxData {
+		return Plan{}, tooLarge(p.base.name, size)
 	}
 	out := p.unchanged()
 	out.Unchanged = false
@@ -49,6 +48,10 @@ func (p *planner) plan() (Plan, error) {
 		out.Warnings = append(out.Warnings, fmt.Sprintf("from then on the kubelet no longer reads %s while spec.configSource is set", p.base.path))
 	}
 	return out, nil
+}
+
+func tooLarge(name string, size int) *Error {
+	return refuse(CodeUnsupported, "%s does not fit into a ConfigMap: %d bytes, at most %d of UTF-8 do; change the file instead", name, size, maxData)
 }
 
 func dataSize(data map[string]string) int {
