@@ -22,13 +22,14 @@ var layers = []struct {
 	refuses []string // what it must not import of others, as prefixes
 	why     string
 }{
-	{"cmd/fleet", []string{"report", "remediate", "audit", "configz", "runner", "remote", "inventory", "lab"}, nil,
+	{"cmd/fleet", []string{"report", "remediate", "audit", "configz", "configz/dynamic", "runner", "remote", "inventory", "lab"}, nil,
 		"it wires; verdicts are made below it"},
 	{"report", []string{"audit", "inventory", "kubelet"}, []string{"golang.org/x/crypto", "net"},
 		"it must not know how a verdict came about"},
 	{"remediate", []string{"audit", "frame", "kubelet"}, []string{"golang.org/x/crypto", "net"}, "it must not know SSH"},
 	{"audit", []string{"frame", "kubelet"}, []string{"golang.org/x/crypto", "net", "os/exec"}, "it must not know SSH or many hosts"},
 	{"configz", []string{"kubelet"}, []string{"golang.org/x/crypto"}, "it must not know SSH"},
+	{"configz/dynamic", []string{"kubelet"}, []string{"golang.org/x/crypto"}, "it must not know SSH"},
 	{"runner", []string{"inventory"}, []string{"golang.org/x/crypto", "k8s.io", "net"}, "it must not know what is done on a host"},
 	{"remote", []string{"inventory"}, []string{"k8s.io"}, "it must not know the kubelet"},
 	{"inventory", nil, []string{"golang.org/x/crypto", "k8s.io", "net/http", "os/exec"}, "it must not know the network"},

@@ -10,6 +10,12 @@ type Basis struct {
 	// Absent is the reason why there is no process to judge ("crash-loop",
 	// "no-kubelet", ...), "" when there is one.
 	Absent string
+	// Start is how the running process was started, zero when none is judged or
+	// its command line may not be read.
+	Start kubelet.Start
+	// Assignable tells that the kubelet runs with --dynamic-config-dir and is old
+	// enough to have it.
+	Assignable bool
 	// Manager is systemd as the unit is read by it.
 	Manager kubelet.Manager
 	Running kubelet.Resolution
@@ -26,10 +32,14 @@ func (c Control) Basis(f Facts) Basis {
 	j.readRunning()
 	manager := f.Manager
 	manager.Specifiers = f.specifiers()
-	return Basis{
+	b := Basis{
 		Unit: j.subject.unit, Process: j.subject.process, Absent: j.subject.reason, Manager: manager,
 		Running: j.running.Resolution, Next: j.next.Resolution, Problem: j.next.problem,
 	}
+	if p := j.subject.process; p != nil && len(p.Argv) > 0 {
+		b.Start, b.Assignable = p.start(), j.dynamicDir() != ""
+	}
+	return b
 }
 
 // Next resolves another setting of the kubelet at its next start, for what a

@@ -200,6 +200,9 @@ func (j *judgement) verdict(live *Live) Finding {
 		}
 		return f
 	}
+	if j.assigned() {
+		return j.byAssignment(live)
+	}
 	if j.next.Fatal != nil {
 		return j.wontStart(live)
 	}

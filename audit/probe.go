@@ -116,6 +116,11 @@ func (c Control) missing(f Facts) request {
 			}
 		}
 	}
+	if name := j.assignment(); name != "" {
+		if _, looked := f.Disk.Files[name]; !looked {
+			r.files = append(r.files, name)
+		}
+	}
 	for _, list := range []*[]string{&r.files, &r.dirs} {
 		*list = askable(*list)
 	}

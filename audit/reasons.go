@@ -60,6 +60,8 @@ func nodeReasons() []Reason {
 			"wait a minute and audit again"},
 		{"crash-loop", StatusUnknown, "the kubelet starts and dies again and again",
 			"read the last error with: journalctl -u {unit} -n 50; mend it, then audit again"},
+		{"dynamic-config", StatusUnknown, "the API server assigned the kubelet's configuration, which the node's files do not tell",
+			"name the API server with --kubeconfig or --api-url"},
 		{"several-kubelets", StatusUnknown, "more than one kubelet runs",
 			"find out which one the node needs (systemctl status PID) and stop the other"},
 		{"not-a-kubelet", StatusUnknown, "the unit's main process is something else and no kubelet runs below it",

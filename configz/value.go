@@ -53,6 +53,11 @@ func (c *Client) Config(ctx context.Context, n Node) ([]byte, error) {
 	return object(body)
 }
 
+// Answer gives the whole answer of a node's /configz, as the kubelet wrote it.
+func (c *Client) Answer(ctx context.Context, n Node) ([]byte, error) {
+	return c.get(ctx, Path(n.Name), nil, configLimit)
+}
+
 // value finds a setting in the answer of /configz, decoded as the published
 // type.
 func value(path string, body []byte, s kubelet.Setting) (any, error) {

@@ -72,7 +72,7 @@ func Apply(ctx context.Context, h Host, p Plan, run Run, t Timing) Result {
 	t = t.withDefaults()
 	ctx, cancel := context.WithTimeout(ctx, t.Limit())
 	defer cancel()
-	a := attempt{host: h, run: run, timing: t, expect: p.Expect, staged: !p.Restart, restart: p.Restart}
+	a := attempt{host: h, run: run, timing: t, expect: p.Expect, staged: !p.Restart, restart: p.Restart, live: p.Live}
 	defer a.hangUp()
 	begun := time.Now()
 	result := a.apply(ctx, p)
@@ -88,6 +88,7 @@ type attempt struct {
 	expect  any
 	staged  bool // the restart is left to somebody else
 	restart bool
+	live    bool // the live configuration has to show the value
 
 	session Session // nil when there is none
 	finding *audit.Finding
@@ -234,21 +235,23 @@ func (a *attempt) conclude(ctx context.Context) (journal, error) {
 	return a.follow(ctx, word)
 }
 
-// verdict audits the host until that works or the node's patience ends. Without
-// an audit there is no word, and the node rolls back by itself.
+// verdict audits the host until the finding decides or the node's patience
+// ends. The live configuration may lag behind the node's own word, so that it is
+// asked again; anything else decides at once.
 func (a *attempt) verdict(ctx context.Context) attendance {
 	limited, cancel := context.WithTimeout(ctx, a.timing.Confirm)
 	defer cancel()
-	var last error
 	for wait := 250 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		finding, err := a.freshAudit(limited)
+		var word attendance
 		if err == nil {
 			a.finding = &finding
-			return a.judge(finding)
+			word = a.judge(finding)
+		} else {
+			word = attendance{word: "abort", reason: "verify-failed", message: "cannot look at the node again: " + err.Error()}
 		}
-		last = err
-		if !pause(limited, wait) {
-			return attendance{word: "abort", reason: "verify-failed", message: "cannot look at the node again: " + last.Error()}
+		if err == nil && (word.word == "confirm" || !a.effective(finding)) || !pause(limited, wait) {
+			return word
 		}
 	}
 }
@@ -269,25 +272,43 @@ func (a *attempt) freshAudit(ctx context.Context) (audit.Finding, error) {
 
 // judge turns a finding into the word for the node.
 func (a *attempt) judge(f audit.Finding) attendance {
-	if a.effective(f) {
-		return attendance{word: "confirm", reason: "confirmed", message: f.Message}
+	switch {
+	case !a.effective(f):
+		return attendance{word: "abort", reason: "not-effective", message: f.Reason + ": " + f.Message}
+	case !a.shown(f):
+		return attendance{word: "abort", reason: "live-differs", message: "the live configuration does not show it: " + liveProblem(f)}
 	}
-	return attendance{word: "abort", reason: "not-effective", message: f.Reason + ": " + f.Message}
+	return attendance{word: "confirm", reason: "confirmed", message: f.Message}
 }
 
-// effective tells whether the finding shows what the plan promised: of a
-// restarted kubelet its value, now and at the next start, and what the API
-// server says where it was asked; of a staged change the value of the next
-// start.
+// effective tells whether the node itself shows what the plan promised: of a
+// restarted kubelet its value, now and at the next start; of a staged change the
+// value of the next start.
 func (a *attempt) effective(f audit.Finding) bool {
 	if f.Next == nil || f.Next.Value != a.expect {
 		return false
 	}
-	if a.staged {
-		return true
+	return a.staged || f.Running != nil && f.Running.Value == a.expect
+}
+
+// shown tells whether the API server's view agrees. A plan by the live
+// configuration demands that it was heard; any other only that it does not say
+// otherwise.
+func (a *attempt) shown(f audit.Finding) bool {
+	if f.Live == nil || f.Live.Value == nil {
+		return !a.live
 	}
-	live := f.Live == nil || f.Live.Value == nil || f.Live.Value == a.expect
-	return f.Running != nil && f.Running.Value == a.expect && live
+	return a.staged || f.Live.Value == a.expect
+}
+
+func liveProblem(f audit.Finding) string {
+	switch {
+	case f.Live == nil:
+		return "nobody asked"
+	case f.Live.Value == nil:
+		return f.Live.Problem
+	}
+	return fmt.Sprintf("it says %v", f.Live.Value)
 }
 
 // result tells what the journal's last state comes to.

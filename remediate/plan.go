@@ -37,6 +37,7 @@ type Plan struct {
 	Restart bool
 	Expect  any    // the value that has to come of it
 	Healthz string // URL on the node that has to say ok, "" when the kubelet serves none
+	Live    bool   // the live configuration has to show the value as well
 	Summary string // one line: what will be done
 
 	Nothing bool     // the host is as wanted
@@ -139,7 +140,10 @@ func (p planner) by(method Method) Plan {
 	}
 	plan := p.deciding()
 	if method == MethodConfigz {
-		plan.Method = MethodConfigz
+		plan.Method, plan.Live = MethodConfigz, !p.options.NoRestart
+		if plan.Ready() {
+			plan.Summary += "; the live configuration cannot be written on this kubelet, so the layer that decides is changed and /configz is the proof"
+		}
 	}
 	return plan
 }

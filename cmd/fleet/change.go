@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet/audit"
+	"fleet/configz"
 	"fleet/inventory"
 	"fleet/remediate"
 	"fleet/report"
@@ -35,6 +36,7 @@ type changing struct {
 
 	batches []remediate.Share
 	perPool remediate.Share
+	live    *configz.Client // nil when no API server was named
 }
 
 func (c *changing) flags(cmd *cobra.Command) {
@@ -84,7 +86,17 @@ func (c *changing) check() error {
 type proposal struct {
 	finding  audit.Finding
 	plan     remediate.Plan
-	leftover string // id of an interrupted run to end first, in place of the plan
+	leftover string      // id of an interrupted run to end first, in place of the plan
+	assign   *assignment // a change through the API server, in place of the plan's files
+	node     string      // name of the Node object, "" when it is not known
+}
+
+// diff is what will be changed.
+func (p proposal) diff() string {
+	if p.assign != nil {
+		return p.assign.diff()
+	}
+	return p.plan.Diff()
 }
 
 // propose plans one host over an open connection.
@@ -122,9 +134,16 @@ type target struct {
 
 // run is the journey of every change: plan, show, ask, waves, report.
 // about is the run to undo, "" for none.
-func (c *changing) run(command, about string, prepare func(f *fanOut) (propose, verify, error)) error {
+func (c *changing) run(command, about string, propose propose, verify verify) error {
 	if err := c.check(); err != nil {
 		return err
+	}
+	if c.hosts.cluster.given() {
+		live, err := c.hosts.cluster.open()
+		if err != nil {
+			return err
+		}
+		c.live = live
 	}
 	inv, hosts, err := c.hosts.hosts(c.env)
 	if err != nil {
@@ -135,10 +154,6 @@ func (c *changing) run(command, about string, prepare func(f *fanOut) (propose, 
 		return err
 	}
 	defer fan.close()
-	propose, verify, err := prepare(fan)
-	if err != nil {
-		return err
-	}
 	w := &work{
 		changing: c, command: command, fan: fan, started: time.Now(), inv: inventoryName(inv), verify: verify,
 		gate: remediate.Gate{MaxFailures: c.maxFailures},
@@ -359,7 +374,9 @@ func (w *work) turn(wave remediate.Wave, waves []remediate.Wave) {
 	for _, r := range each(w.fan.within(w.timing.Limit()+time.Minute), hosts, w.apply) {
 		w.take(r)
 	}
-	w.soaked(hosts, wave.Number < len(waves))
+	if wave.Number < len(waves) || w.live != nil {
+		w.settled(hosts)
+	}
 	if why := w.gate.Why(w.counts()); why != "" && wave.Number < len(waves) {
 		w.stop(waves, why)
 	}
@@ -386,6 +403,9 @@ func (w *work) apply(ctx context.Context, h inventory.Host) (remediate.Result, e
 		},
 		Audit: func(ctx context.Context, s remediate.Session) (audit.Finding, error) { return w.verify(ctx, s.(shell)) },
 		Note:  func(step, text string) { w.record.note(h.Name, step, text) },
+	}
+	if t.found.assign != nil && t.found.leftover == "" {
+		return w.assign(ctx, t), nil
 	}
 	if t.found.leftover != "" {
 		run := remediate.Run{ID: t.found.leftover, Owner: w.run.Owner}
@@ -415,10 +435,18 @@ func (w *work) take(r runner.Result[remediate.Result]) {
 	}
 }
 
-// soaked waits and looks at the changed hosts of a wave once more: one that did
-// not stay well counts as failed.
-func (w *work) soaked(hosts []inventory.Host, more bool) {
-	if w.soak <= 0 || !more || w.gate.Closed(w.counts()) {
+// settled looks after the changed hosts of a wave before the next one starts:
+// the cluster has to call their nodes Ready, where the API server is known, and
+// after the soak they have to pass once more. One that does not counts as
+// failed.
+func (w *work) settled(hosts []inventory.Host) {
+	changed := w.changed(hosts)
+	if w.live != nil {
+		for _, r := range each(w.fan.within(w.timing.Health+time.Minute), changed, w.isReady) {
+			w.relapsed(w.target(r.Host.Name), "node-not-ready", nil, r.Err)
+		}
+	}
+	if w.soak <= 0 || w.gate.Closed(w.counts()) {
 		return
 	}
 	select {
@@ -426,27 +454,63 @@ func (w *work) soaked(hosts []inventory.Host, more bool) {
 	case <-w.fan.signals.stop:
 		return
 	}
-	var changed []inventory.Host
-	for _, h := range hosts {
-		if t := w.target(h.Name); t.result != nil && t.result.Outcome == remediate.OutcomeChanged {
-			changed = append(changed, h)
-		}
-	}
-	for _, r := range each(w.fan, changed, w.look) {
+	for _, r := range each(w.fan, w.changed(hosts), w.look) {
 		t := w.target(r.Host.Name)
-		if r.Err == nil && (r.Value.Next == nil || r.Value.Next.Value != t.found.plan.Expect) && t.found.leftover == "" {
+		if r.Err != nil {
+			r.Value = audit.Unreached(r.Err)
+		} else if !w.holds(t, r.Value) {
 			r.Err = fmt.Errorf("after the soak: %s", r.Value.Message)
 		}
-		if r.Err != nil {
-			w.record.note(t.host.Name, "soak", r.Err.Error())
-			t.result.Outcome, t.result.Reason, t.result.Message = remediate.OutcomeFailedAfterChange, "not-effective", r.Err.Error()
-			finding := r.Value
-			if finding.Status == "" {
-				finding = audit.Unreached(r.Err)
-			}
-			t.result.Finding = &finding
+		w.relapsed(t, "not-effective", &r.Value, r.Err)
+	}
+}
+
+// changed are the hosts whose change stayed so far.
+func (w *work) changed(hosts []inventory.Host) []inventory.Host {
+	var out []inventory.Host
+	for _, h := range hosts {
+		if t := w.target(h.Name); t.result != nil && t.result.Outcome == remediate.OutcomeChanged {
+			out = append(out, h)
 		}
 	}
+	return out
+}
+
+// holds tells whether a look at a changed host still shows what its plan
+// promised.
+func (w *work) holds(t *target, f audit.Finding) bool {
+	switch {
+	case t.found.leftover != "" || t.found.assign != nil && f.Next != nil && f.Next.Value == nil:
+		return f.Status != audit.StatusUnknown
+	case f.Next == nil || f.Next.Value != t.found.plan.Expect:
+		return false
+	}
+	return !t.found.plan.Restart || f.Running != nil && f.Running.Value == t.found.plan.Expect
+}
+
+// relapsed files a changed host that did not stay well; without an error it
+// did.
+func (w *work) relapsed(t *target, reason string, f *audit.Finding, err error) {
+	if err == nil {
+		return
+	}
+	w.record.note(t.host.Name, reason, err.Error())
+	t.result.Outcome, t.result.Reason, t.result.Message = remediate.OutcomeFailedAfterChange, reason, err.Error()
+	if f != nil {
+		t.result.Finding = f
+	}
+	fmt.Fprintf(w.env.stderr, "%s: %s\n", t.host.Name, report.Clean(err.Error()))
+}
+
+// isReady waits for one node of the cluster; a host of which no node is known
+// is not held up.
+func (w *work) isReady(ctx context.Context, h inventory.Host) (struct{}, error) {
+	node := w.target(h.Name).found.node
+	if node == "" {
+		w.record.note(h.Name, "ready", "no node of the cluster is known to be this host")
+		return struct{}{}, nil
+	}
+	return struct{}{}, w.ready(ctx, node)
 }
 
 // look audits one host.
@@ -500,7 +564,7 @@ func (t *target) finding() audit.Finding {
 // changeOf is what the report says of the host's change.
 func (w *work) changeOf(t *target) *report.Change {
 	plan := t.found.plan
-	c := &report.Change{Method: string(plan.Method), Diff: plan.Diff(), Wave: t.wave, Message: plan.Summary}
+	c := &report.Change{Method: string(plan.Method), Diff: t.found.diff(), Wave: t.wave, Message: plan.Summary}
 	switch {
 	case t.err != nil:
 		c.Outcome, c.Reason, c.Message = report.OutcomeFailedBeforeChange, t.found.finding.Reason, "could not be looked at; nothing was changed"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -67,3 +68,24 @@ func (r *recorder) plan(rep report.Report) error {
 }
 
 func (r *recorder) close() { _ = r.file.Close() }
+
+// recordedEvents reads the events of a recorded run. A last line that a killed
+// run left half-written is passed over.
+func recordedEvents(env environment, id string) ([]event, error) {
+	runs, err := runsDir(env)
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(filepath.Join(runs, id, "events.jsonl"))
+	if err != nil {
+		return nil, err
+	}
+	var events []event
+	for line := range bytes.Lines(data) {
+		var e event
+		if json.Unmarshal(line, &e) == nil {
+			events = append(events, e)
+		}
+	}
+	return events, nil
+}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"fleet/audit"
+	"fleet/configz"
 	"fleet/inventory"
 	"fleet/remediate"
 )
@@ -71,38 +73,58 @@ func (r *remediateCommand) run() error {
 	if r.noRestart && r.strict {
 		return usageError{errors.New("--no-restart and --strict exclude each other")}
 	}
-	options := remediate.Options{Methods: methods, NoRestart: r.noRestart, Strict: r.strict}
+	options := remediate.Options{Methods: methods, NoRestart: r.noRestart, Strict: r.strict, Live: r.hosts.cluster.given()}
+	if slices.Contains(methods, remediate.MethodConfigz) && !options.Live {
+		return usageError{errors.New("--method configz wants to see the live configuration: name the API server with --kubeconfig or --api-url")}
+	}
 	policy := audit.Policy{Strict: r.strict}
-	return r.changing.run("remediate", "", func(*fanOut) (propose, verify, error) {
-		verify := func(ctx context.Context, s shell) (audit.Finding, error) {
-			_, finding, err := look(ctx, s, policy)
-			return finding, err
+	propose := func(ctx context.Context, s shell, _ inventory.Host) (proposal, error) {
+		facts, finding, err := look(ctx, s, policy, r.live)
+		if err != nil {
+			return proposal{}, err
 		}
-		return func(ctx context.Context, s shell, _ inventory.Host) (proposal, error) {
-			facts, finding, err := look(ctx, s, policy)
-			if err != nil {
-				return proposal{}, err
-			}
-			return planHost(facts, finding, options), nil
-		}, verify, nil
-	})
+		return planHost(ctx, facts, finding, options, r.live)
+	}
+	verify := func(ctx context.Context, s shell) (audit.Finding, error) {
+		_, finding, err := look(ctx, s, policy, r.live)
+		return finding, err
+	}
+	return r.changing.run("remediate", "", propose, verify)
 }
 
-// look probes and judges one host.
-func look(ctx context.Context, s shell, p audit.Policy) (audit.Facts, audit.Finding, error) {
+// look probes and judges one host, and asks the API server where there is one.
+func look(ctx context.Context, s shell, p audit.Policy, live *configz.Client) (audit.Facts, audit.Finding, error) {
 	facts, err := audit.Probe(ctx, s, audit.MakeIPTablesUtilChains)
 	if err != nil {
 		return audit.Facts{}, audit.Finding{}, err
 	}
-	return facts, audit.MakeIPTablesUtilChains.Judge(facts, p, nil), nil
+	return facts, audit.MakeIPTablesUtilChains.Judge(facts, p, askLive(ctx, live, identityOf(facts))), nil
 }
 
-// planHost plans one host. A run that was left behind there is ended first.
-func planHost(f audit.Facts, finding audit.Finding, o remediate.Options) proposal {
-	return proposal{
-		finding: finding, leftover: leftover(f),
-		plan: remediate.NewPlan(audit.MakeIPTablesUtilChains, f, finding, o),
+// planHost plans one host: by the methods in their order, of which configz may
+// be the ConfigMap procedure. A run that was left behind there is ended first.
+func planHost(ctx context.Context, f audit.Facts, finding audit.Finding, o remediate.Options, live *configz.Client) (proposal, error) {
+	p := proposal{finding: finding, leftover: leftover(f), node: nodeName(ctx, live, f)}
+	if o.Methods[0] == remediate.MethodConfigz && p.leftover == "" && live != nil {
+		assigned, over, err := proposeAssignment(ctx, live, f, finding)
+		if over || err != nil {
+			return assigned, err
+		}
 	}
+	p.plan = remediate.NewPlan(audit.MakeIPTablesUtilChains, f, finding, o)
+	return p, nil
+}
+
+// nodeName is the Node object that is this host, "" when it cannot be told.
+func nodeName(ctx context.Context, live *configz.Client, f audit.Facts) string {
+	if live == nil {
+		return ""
+	}
+	node, err := live.Find(ctx, identityOf(f))
+	if err != nil {
+		return ""
+	}
+	return node.Name
 }
 
 // leftover is the run that was interrupted on a host, "" for none.

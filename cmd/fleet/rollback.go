@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet/audit"
+	"fleet/configz"
+	"fleet/configz/dynamic"
 	"fleet/inventory"
 	"fleet/remediate"
 	"fleet/report"
@@ -67,19 +69,43 @@ func (r *rollbackCommand) run() error {
 	if err != nil {
 		r.env.warn("this machine has no record of run %s, so that every host is asked: %v", r.id, err)
 	}
-	return r.changing.run("rollback", r.id, func(*fanOut) (propose, verify, error) {
-		verify := func(ctx context.Context, s shell) (audit.Finding, error) {
-			_, finding, err := look(ctx, s, audit.Policy{})
-			return finding, err
+	assigned, err := recordedAssignments(r.env, r.id)
+	if err != nil && touched != nil {
+		r.env.warn("what run %s assigned through the API server is not known: %v", r.id, err)
+	}
+	propose := func(ctx context.Context, s shell, h inventory.Host) (proposal, error) {
+		if rec, ok := assigned[h.Name]; ok && touched[h.Name] {
+			return r.takeBack(ctx, s, rec)
 		}
-		return func(ctx context.Context, s shell, h inventory.Host) (proposal, error) {
-			p, err := undo(ctx, s, past)
-			if r := p.plan.Refused; r != nil && r.Code == "no-such-run" && touched != nil && !touched[h.Name] {
-				p.plan = remediate.Plan{Nothing: true, Summary: "that run did not change this host"}
-			}
-			return p, err
-		}, verify, nil
-	})
+		p, err := undo(ctx, s, past, r.live)
+		if r := p.plan.Refused; r != nil && r.Code == "no-such-run" && touched != nil && !touched[h.Name] {
+			p.plan = remediate.Plan{Nothing: true, Summary: "that run did not change this host"}
+		}
+		return p, err
+	}
+	verify := func(ctx context.Context, s shell) (audit.Finding, error) {
+		_, finding, err := look(ctx, s, audit.Policy{}, r.live)
+		return finding, err
+	}
+	return r.changing.run("rollback", r.id, propose, verify)
+}
+
+// takeBack plans the rollback of what was assigned through the API server.
+func (r *rollbackCommand) takeBack(ctx context.Context, s shell, rec dynamic.Record) (proposal, error) {
+	facts, finding, err := look(ctx, s, audit.Policy{}, r.live)
+	if err != nil {
+		return proposal{}, err
+	}
+	p := proposal{finding: finding, node: rec.Node, leftover: leftover(facts)}
+	if r.live == nil {
+		p.plan = remediate.Plan{Method: remediate.MethodConfigz, Refused: &remediate.Refusal{
+			Code: "live-needed", Message: "that run changed the node through the API server"}}
+		return p, nil
+	}
+	p.assign = &assignment{back: &rec}
+	p.plan = remediate.Plan{Method: remediate.MethodConfigz, Expect: rec.Was, Restart: true,
+		Summary: fmt.Sprintf("give node %s back the configuration it had before that run (the value will be %v)", rec.Node, rec.Was)}
+	return p, nil
 }
 
 // touchedHosts lists the hosts that a recorded run may have changed.
@@ -102,8 +128,8 @@ func touchedHosts(env environment, id string) (map[string]bool, error) {
 }
 
 // undo plans the rollback of one host.
-func undo(ctx context.Context, s shell, past remediate.Run) (proposal, error) {
-	facts, finding, err := look(ctx, s, audit.Policy{})
+func undo(ctx context.Context, s shell, past remediate.Run, live *configz.Client) (proposal, error) {
+	facts, finding, err := look(ctx, s, audit.Policy{}, live)
 	if err != nil {
 		return proposal{}, err
 	}
@@ -111,7 +137,7 @@ func undo(ctx context.Context, s shell, past remediate.Run) (proposal, error) {
 	if err != nil {
 		return proposal{}, err
 	}
-	p := proposal{finding: finding, plan: remediate.NewRollback(audit.MakeIPTablesUtilChains, facts, memory)}
+	p := proposal{finding: finding, node: nodeName(ctx, live, facts), plan: remediate.NewRollback(audit.MakeIPTablesUtilChains, facts, memory)}
 	if r := p.plan.Refused; r != nil && r.Code == "nothing-to-undo" {
 		p.plan = remediate.Plan{Nothing: true, Summary: r.Message}
 	}
