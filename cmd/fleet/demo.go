@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,14 +24,17 @@ func newDemo(env environment) *cobra.Command {
 	d := &demoCommand{env: env}
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Start simulated nodes on loopback and audit them",
+		Short: "Audit and mend simulated nodes on loopback",
 		Long: `demo starts a fleet of simulated AKS nodes, good, bad and unreachable ones, each
-an SSH server on loopback with a root directory of its own, writes nodes.yaml,
-known_hosts and a key for them, and audits them as any other fleet. Nothing
-leaves the machine. With --serve the nodes stay up until Ctrl-C, to try other
-commands on them.
+an SSH server on loopback with a root directory of its own, and writes nodes.yaml,
+known_hosts and a key for them. Then it does what an operator would do with any
+other fleet, and shows each command: audit, remediate with the diff of every
+change, and audit again. Nothing leaves the machine.
 
-demo ends with 0 when it could show the audit, whatever the audit found.`,
+With --serve only the audit is shown; the nodes stay up, wrong as they are, until
+Ctrl-C, to try the other commands on them.
+
+demo ends with 0 when it could show all of it, whatever the commands found.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.run() },
 	}
@@ -60,34 +64,81 @@ func (d *demoCommand) run() error {
 	if err := fleet.WriteInventory(dir); err != nil {
 		return fmt.Errorf("write the inventory of the simulated nodes: %w", err)
 	}
-	args := []string{
-		"audit", "-i", filepath.Join(dir, "nodes.yaml"),
-		"--known-hosts", filepath.Join(dir, "known_hosts"), "--ssh-config", "none",
+	fmt.Fprintf(d.env.stdout, "%s on loopback, below %s\n", plural(len(specs), "simulated node"), dir)
+	if d.serve {
+		return d.show(signals, dir, d.audit(dir))
 	}
-	if d.nodes == 0 {
-		args = append(args, "--connect-timeout", "3s") // one of the nodes is mute
-	}
-	fmt.Fprintf(d.env.stdout, "%s on loopback, below %s\n\n$ fleet", plural(len(specs), "simulated node"), dir)
-	for _, word := range args {
-		fmt.Fprintf(d.env.stdout, " %s", word)
-	}
-	fmt.Fprint(d.env.stdout, "\n\n")
-	code := run(args, d.auditEnvironment(dir))
-	fmt.Fprintf(d.env.stdout, "\nThe audit's exit code is %d (see fleet audit --help).\n", code)
-	if code == report.ExitUsage {
-		return fmt.Errorf("the demonstration's own audit was refused")
+	return d.show(signals, dir, d.audit(dir), d.remediate(dir), d.audit(dir))
+}
+
+// show runs one command after the other.
+func (d *demoCommand) show(signals *signals, dir string, commands ...[]string) error {
+	env := d.sandbox(dir)
+	for _, args := range commands {
+		fmt.Fprintf(d.env.stdout, "\n%s\n\n", typed(args))
+		switch code := run(args, env); {
+		case code == report.ExitInterrupted || signals.interrupted():
+			return verdict(report.ExitInterrupted)
+		case code == report.ExitUsage:
+			return fmt.Errorf("the demonstration's own fleet %s was refused", args[0])
+		default:
+			fmt.Fprintf(d.env.stdout, "\n(exit code %d; fleet %s --help tells what it means)\n", code, args[0])
+		}
 	}
 	if d.serve {
-		fmt.Fprintln(d.env.stdout, "The nodes stay up; run the command above again from another terminal. Ctrl-C ends them.")
+		fmt.Fprintf(d.env.stdout, "\nThe nodes stay up until Ctrl-C. From another terminal, for example:\n\n%s\n%s\n%s\n",
+			typed(append(d.remediate(dir), "--dry-run")), typed(d.remediate(dir)), typed(d.audit(dir)))
 		<-signals.stop
 	}
 	return nil
 }
 
-// auditEnvironment keeps the demonstration away from the user's own agent and
-// records.
-func (d *demoCommand) auditEnvironment(dir string) environment {
+func (d *demoCommand) audit(dir string) []string {
+	return append([]string{"audit"}, d.reach(dir)...)
+}
+
+// remediate goes faster than one would on nodes that somebody needs: one host,
+// then all others at once, and a short look at each.
+func (d *demoCommand) remediate(dir string) []string {
+	args := append([]string{"remediate", "--method", "auto"}, d.reach(dir)...)
+	args = append(args, "--batch", "1,100%", "--pool-limit", "100%", "--healthy-for", "2s")
+	if d.nodes == 0 {
+		args = append(args, "--max-failures", "5") // four of the nodes cannot be reached
+	}
+	return append(args, "--yes")
+}
+
+// reach is what every command on the simulated nodes is told.
+func (d *demoCommand) reach(dir string) []string {
+	args := []string{
+		"-i", filepath.Join(dir, "nodes.yaml"),
+		"--known-hosts", filepath.Join(dir, "known_hosts"), "--ssh-config", "none",
+	}
+	if d.nodes == 0 {
+		args = append(args, "--connect-timeout", "3s") // one of the nodes is mute
+	}
+	return args
+}
+
+// typed is a command line as one would type it.
+func typed(args []string) string {
+	var b strings.Builder
+	b.WriteString("$ fleet")
+	for _, word := range args {
+		if strings.ContainsAny(word, " \t\n'\"\\$`*?[]{}()<>|&;#~!") {
+			word = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+		}
+		b.WriteString(" " + word)
+	}
+	return b.String()
+}
+
+// sandbox keeps the demonstration away from the user's own agent and records,
+// and puts the plan, which is no result, where the results are: in one
+// transcript.
+func (d *demoCommand) sandbox(dir string) environment {
 	env := d.env
+	env.stderr = d.env.stdout
 	env.getenv = func(name string) string {
 		switch name {
 		case "SSH_AUTH_SOCK":
