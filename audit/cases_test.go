@@ -165,6 +165,13 @@ func TestCases(t *testing.T) {
 		}
 		return n
 	}
+	assigned := func(version, flags, content string, live any) node {
+		return node{
+			flags: strings.TrimSpace("--dynamic-config-dir=/var/lib/dynamic " + flags), live: live,
+			files: map[string]string{"/var/lib/dynamic/store/meta/assigned": content},
+			main:  func(p *Process) { p.Version = version },
+		}
+	}
 	for _, c := range []struct {
 		id   string
 		node node
@@ -328,6 +335,16 @@ func TestCases(t *testing.T) {
 		{"E81 the other way", node{live: false}, "fail witnesses-disagree true true", "started with true by default, its live configuration says false, the next start: true by default"},
 		{"E81 with a file", node{flags: "--config=" + conf, files: file(keyK + ": true"), live: false}, "fail witnesses-disagree true true", "true by " + conf + ":3"},
 		{"E82", node{live: true}, "pass default true true", ""},
+
+		// Dynamic Kubelet Configuration: kubelets below 1.24 with --dynamic-config-dir.
+		{"E95 assigned", assigned("v1.20.2", "", "kind: SerializedNodeConfigSource\n", nil), "unknown dynamic-config - -", "Dynamic Kubelet Configuration"},
+		{"E95 assigned, live true", assigned("v1.20.2", "", "kind: SerializedNodeConfigSource\n", true), "pass live - -", "Dynamic Kubelet Configuration"},
+		{"E95 assigned, live false", assigned("v1.20.2", "", "kind: SerializedNodeConfigSource\n", false), "fail live-false - -", ""},
+		{"E95 assigned, not to be read", assigned("v1.20.2", "", "unreadable", nil), "unknown dynamic-config - -", ""},
+		{"E95 assigned, a flag beats it", assigned("v1.20.2", flagF+"=false", "kind: SerializedNodeConfigSource\n", nil), "fail flag-false false false", ""},
+		{"E95 nothing assigned yet", assigned("v1.20.2", "", "", nil), "pass default true true", ""},
+		{"E95 never assigned", assigned("v1.20.2", "", "missing", nil), "pass default true true", ""},
+		{"E95 gone since 1.24", assigned("v1.24.0", "", "kind: SerializedNodeConfigSource\n", nil), "pass default true true", ""},
 		{"live and running wrong, next right", node{flags: flagF + "=false", next: flagF + "=true", live: false}, "fail restart-pending false true", ""},
 		{"live and running right, next wrong", node{next: flagF + "=false", live: true}, "fail latent true false", ""},
 		{"live disagrees and it won't start", node{next: flagF + ":true", live: false}, "fail wont-start true -", "started with true, but its live configuration says false"},
