@@ -254,22 +254,3 @@ func changeStep(c *Change) string {
 	}
 	return ""
 }
-
-// maxDiffLines is how many lines of one diff the text formats show.
-const maxDiffLines = 200
-
-// diffBlock is a diff, line by line, safe to show.
-func diffBlock(diff string) []string {
-	if diff == "" {
-		return nil
-	}
-	lines := strings.Split(strings.TrimSuffix(diff, "\n"), "\n")
-	var out []string
-	for i, line := range lines {
-		if i == maxDiffLines {
-			return append(out, fmt.Sprintf("(%d more lines; -o json has them)", len(lines)-i))
-		}
-		out = append(out, cleanLine(line, maxMessage))
-	}
-	return out
-}
