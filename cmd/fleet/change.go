@@ -128,7 +128,8 @@ type target struct {
 	err     error // the host could not be looked at
 	wave    int
 	result  *remediate.Result // nil until it was changed
-	stopped string            // why it had no turn
+	stopped string            // why it had no turn, "" when it had, or may yet have
+	code    string            // the reason that goes with it
 	took    time.Duration
 }
 
@@ -238,9 +239,9 @@ func (w *work) change() error {
 		return err
 	}
 	if why := w.gate.Why(w.counts()); why != "" {
-		w.stop(waves, why)
+		w.stop(waves, "budget", why)
 	} else if w.fan.interrupted() {
-		w.stop(waves, "interrupted before anything was changed")
+		w.stop(waves, "not-reached", "interrupted before anything was changed")
 	} else if err := w.ask(); err != nil {
 		return err
 	}
@@ -272,5 +273,13 @@ func (w *work) ask() error {
 		}
 	}
 	fmt.Fprintln(w.env.stderr)
-	return askNumber(w.env, n)
+	answer := make(chan error, 1)
+	go func() { answer <- askNumber(w.env, n) }()
+	select {
+	case err := <-answer:
+		return err
+	case <-w.fan.signals.stop: // Ctrl-C is an answer too
+		fmt.Fprintln(w.env.stderr, "fleet: nothing was changed")
+		return verdictError{report.ExitInterrupted}
+	}
 }

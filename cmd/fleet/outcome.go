@@ -56,7 +56,7 @@ func (w *work) changeOf(t *target) *report.Change {
 	case t.result != nil:
 		w.ended(c, t)
 	case t.stopped != "":
-		c.Outcome, c.Reason, c.Message = report.OutcomeNotReached, "budget", t.stopped
+		c.Outcome, c.Reason, c.Message = report.OutcomeNotReached, t.code, t.stopped
 	case t.found.leftover != "":
 		c.Outcome, c.Message = report.OutcomePlanned, "end the interrupted run "+t.found.leftover+": keep it if the node passes, roll it back otherwise"
 	case plan.Nothing:

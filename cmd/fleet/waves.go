@@ -73,11 +73,11 @@ func (w *work) counts() remediate.Counts {
 }
 
 // stop takes the turn from every host that has not had it.
-func (w *work) stop(waves []remediate.Wave, why string) {
+func (w *work) stop(waves []remediate.Wave, code, why string) {
 	for _, wave := range waves {
 		for _, c := range wave.Hosts {
 			if t := w.target(c.Name); t.todo() {
-				t.stopped = why
+				t.stopped, t.code = why, code
 			}
 		}
 	}
@@ -97,7 +97,7 @@ func (w *work) turn(wave remediate.Wave, waves []remediate.Wave) {
 		return
 	}
 	if w.fan.interrupted() {
-		w.stop(waves, "interrupted")
+		w.stop(waves, "not-reached", "interrupted")
 		return
 	}
 	w.record.note("", "wave", fmt.Sprintf("%d: %s", wave.Number, plural(len(hosts), "host")))
@@ -109,7 +109,7 @@ func (w *work) turn(wave remediate.Wave, waves []remediate.Wave) {
 		w.settled(hosts)
 	}
 	if why := w.gate.Why(w.counts()); why != "" && wave.Number < len(waves) {
-		w.stop(waves, why)
+		w.stop(waves, "budget", why)
 	}
 }
 
@@ -152,7 +152,7 @@ func (w *work) take(r runner.Result[remediate.Result]) {
 	t.took += r.Duration
 	switch {
 	case r.Err != nil && r.Started.IsZero():
-		t.stopped = r.Err.Error()
+		t.stopped, t.code = r.Err.Error(), "not-reached"
 	case r.Err != nil:
 		t.result = &remediate.Result{Outcome: remediate.OutcomeUnknown, Reason: "left-behind",
 			Message: r.Err.Error() + "; the node ends the change by itself, and keeps it only if it was confirmed"}
