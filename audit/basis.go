@@ -31,13 +31,18 @@ func (c Control) Basis(f Facts) Basis {
 	j.readNext()
 	j.readRunning()
 	manager := f.Manager
-	manager.Specifiers = f.specifiers()
+	manager.Specifiers, manager.Kubelet = f.specifiers(), j.nextVersion()
 	b := Basis{
 		Unit: j.subject.unit, Process: j.subject.process, Absent: j.subject.reason, Manager: manager,
 		Running: j.running.Resolution, Next: j.next.Resolution, Problem: j.next.problem,
 	}
 	if p := j.subject.process; p != nil && len(p.Argv) > 0 {
 		b.Start, b.Assignable = p.start(), j.dynamicDir() != ""
+		if p.settled(f) {
+			for _, arg := range b.Start.Args {
+				b.Manager.Accepted = append(b.Manager.Accepted, arg.Text)
+			}
+		}
 	}
 	return b
 }

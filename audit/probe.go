@@ -80,6 +80,25 @@ func Probe(ctx context.Context, sh Shell, c Control) (Facts, error) {
 	return facts, nil
 }
 
+// Fetch brings further files and directories into the facts of a host, those
+// whose names end in a slash as listings: what a plan turned out to need.
+func (f *Facts) Fetch(ctx context.Context, sh Shell, paths []string) error {
+	var r request
+	for _, p := range askable(paths) {
+		if dir, ok := strings.CutSuffix(p, "/"); ok {
+			r.dirs = append(r.dirs, p, dir)
+		} else {
+			r.files, r.dirs = append(r.files, p), append(r.dirs, p)
+		}
+	}
+	extra, err := r.send(ctx, sh)
+	if err != nil {
+		return err
+	}
+	f.join(extra)
+	return nil
+}
+
 // request is what one round of the probe shall bring.
 type request struct {
 	unit  string

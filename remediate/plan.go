@@ -51,6 +51,9 @@ func (p Plan) Ready() bool { return !p.Nothing && p.Refused == nil }
 type Refusal struct {
 	Code    string // see Reasons
 	Message string // one line
+	// Need lists paths on the node that the plan has to see first; fetch them and
+	// plan again.
+	Need []string
 }
 
 func refusal(code, layout string, args ...any) *Refusal {
@@ -203,10 +206,15 @@ func (p planner) args() Plan {
 // refusalOf keeps the code of an editor's error.
 func refusalOf(err error) *Refusal {
 	var coded interface{ Code() string }
-	if errors.As(err, &coded) {
-		return refusal(coded.Code(), "%s", err)
+	if !errors.As(err, &coded) {
+		return refusal("cannot-edit", "%s", err)
 	}
-	return refusal("cannot-edit", "%s", err)
+	r := refusal(coded.Code(), "%s", err)
+	var needy interface{ Need() []string }
+	if errors.As(err, &needy) {
+		r.Need = needy.Need()
+	}
+	return r
 }
 
 // proven holds the planned bytes against the same resolver that judged the
@@ -241,7 +249,9 @@ func (p planner) wouldBe(next kubelet.Resolution) *Refusal {
 	case next.Blocked != nil:
 		return refusal("unreadable-file", "%s", next.Blocked.Message)
 	case len(next.Need) > 0:
-		return refusal("unreadable-file", "not looked at: %s", strings.Join(next.Need, ", "))
+		r := refusal("not-looked-at", "not looked at: %s", strings.Join(next.Need, ", "))
+		r.Need = next.Need
+		return r
 	case next.Value == p.control.Expected:
 		return nil
 	case next.Source.Kind == kubelet.SourceFlag:

@@ -33,6 +33,8 @@ func Reasons() []Reason {
 		{"hard-link", "the file has more than one name on disk, and replacing it would part them", "remove the other name, or change the file by hand"},
 		{"read-only", "the file system is read-only", "remount it writable, or change the image the node is made from"},
 		{"unreadable-file", "the file could not be read as root", "log in and look at the file"},
+		{"unreadable", "a file that the answer needs could not be read", "log in and look at the file"},
+		{"not-looked-at", "the plan needs a file that could not be fetched", "log in and look at the file that the message names"},
 		{"restart-needed", "the files are right already; only a restart is missing", "run without --no-restart"},
 		{"live-needed", "the method configz wants to see the live configuration", "name the API server with --kubeconfig or --api-url"},
 		{"not-root", "the node was looked at without root's rights", "run with --become, or log in as root"},

@@ -83,7 +83,7 @@ func (r *remediateCommand) run() error {
 		if err != nil {
 			return proposal{}, err
 		}
-		return planHost(ctx, facts, finding, options, r.live)
+		return planHost(ctx, s, facts, finding, options, r.live)
 	}
 	verify := func(ctx context.Context, s shell) (audit.Finding, error) {
 		_, finding, err := look(ctx, s, policy, r.live)
@@ -103,7 +103,7 @@ func look(ctx context.Context, s shell, p audit.Policy, live *configz.Client) (a
 
 // planHost plans one host: by the methods in their order, of which configz may
 // be the ConfigMap procedure. A run that was left behind there is ended first.
-func planHost(ctx context.Context, f audit.Facts, finding audit.Finding, o remediate.Options, live *configz.Client) (proposal, error) {
+func planHost(ctx context.Context, s shell, f audit.Facts, finding audit.Finding, o remediate.Options, live *configz.Client) (proposal, error) {
 	p := proposal{finding: finding, leftover: leftover(f), node: nodeName(ctx, live, f)}
 	if o.Methods[0] == remediate.MethodConfigz && p.leftover == "" && live != nil {
 		assigned, over, err := proposeAssignment(ctx, live, f, finding)
@@ -111,9 +111,22 @@ func planHost(ctx context.Context, f audit.Facts, finding audit.Finding, o remed
 			return assigned, err
 		}
 	}
-	p.plan = remediate.NewPlan(audit.MakeIPTablesUtilChains, f, finding, o)
+	for range fetches {
+		p.plan = remediate.NewPlan(audit.MakeIPTablesUtilChains, f, finding, o)
+		if p.plan.Refused == nil || len(p.plan.Refused.Need) == 0 {
+			break
+		}
+		if err := f.Fetch(ctx, s, p.plan.Refused.Need); err != nil {
+			return proposal{}, err
+		}
+	}
 	return p, nil
 }
+
+// fetches bounds how often a plan may ask for files that the audit did not
+// need, such as the configuration behind a flag that keeps the kubelet from
+// reading it.
+const fetches = 4
 
 // nodeName is the Node object that is this host, "" when it cannot be told.
 func nodeName(ctx context.Context, live *configz.Client, f audit.Facts) string {
