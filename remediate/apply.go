@@ -99,7 +99,7 @@ func (a *attempt) apply(ctx context.Context, p Plan) Result {
 		return failedBefore(err)
 	}
 	a.host.note("start", p.Summary)
-	err := start(ctx, a.session, p, a.run, a.timing)
+	err := a.start(ctx, p)
 	var refused *nodeError
 	switch {
 	case errors.As(err, &refused):
@@ -120,6 +120,12 @@ func (a *attempt) apply(ctx context.Context, p Plan) Result {
 		}
 	}
 	return a.result(ctx, j)
+}
+
+func (a *attempt) start(ctx context.Context, p Plan) error {
+	ctx, cancel := context.WithTimeout(ctx, visitLimit)
+	defer cancel()
+	return start(ctx, a.session, p, a.run, a.timing)
 }
 
 // failedBefore is a change that did not begin.
@@ -152,8 +158,8 @@ func (a *attempt) hangUp() {
 }
 
 // patience is how long one visit waits on the node. It is short, so that a
-// dead link is noticed and a keepalive is not needed to find it.
-const patience = 20 * time.Second
+// link that froze is noticed while the node still waits for its confirmation.
+const patience = 10 * time.Second
 
 // follow attends to the run until it waits for fleet or has ended, over as many
 // connections as that takes. The error is the last one of the link, when ctx
@@ -204,7 +210,7 @@ func (a *attempt) leftBehind(j journal, visitor *attendance) {
 }
 
 // visitLimit bounds one visit: its patience and what the link costs.
-const visitLimit = patience + 40*time.Second
+const visitLimit = patience + 15*time.Second
 
 func (a *attempt) visit(ctx context.Context, visitor attendance) (journal, error) {
 	ctx, cancel := context.WithTimeout(ctx, visitLimit)
