@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet/audit"
+	"fleet/remediate"
 )
 
 // version is set by the linker in releases.
@@ -83,7 +84,7 @@ func versionText() string {
 // newReasons is a help topic: fleet help reasons.
 func newReasons() *cobra.Command {
 	var b strings.Builder
-	b.WriteString("Every finding carries one reason. The codes are stable.\n")
+	b.WriteString("Every finding carries one reason, and so does a change that was not made. The\ncodes are stable.\n")
 	for _, status := range []audit.Status{audit.StatusFail, audit.StatusUnknown, audit.StatusNotApplicable, audit.StatusPass} {
 		fmt.Fprintf(&b, "\n%s\n", strings.ToUpper(string(status)))
 		for _, r := range audit.Reasons() {
@@ -92,6 +93,10 @@ func newReasons() *cobra.Command {
 			}
 		}
 	}
-	b.WriteString("\nA code with the prefix jump- means the same of the jump host.")
-	return &cobra.Command{Use: "reasons", Short: "The reason codes of findings and what they mean", Long: b.String()}
+	b.WriteString("\nA code with the prefix jump- means the same of the jump host.\n")
+	b.WriteString("\nCHANGES\nWhy a change was refused, failed or did not stay; also any of the codes above.\n")
+	for _, r := range remediate.Reasons() {
+		fmt.Fprintf(&b, "  %-24s %s\n", r.Code, r.Meaning)
+	}
+	return &cobra.Command{Use: "reasons", Short: "The reason codes of findings and changes and what they mean", Long: strings.TrimSuffix(b.String(), "\n")}
 }
