@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"fleet/audit"
 	"fleet/report"
 )
 
@@ -47,9 +48,9 @@ func newRecorder(env environment, id string) (*recorder, error) {
 	return r, nil
 }
 
-// note adds one event; host is "" for the run's own.
+// note adds one event, secrets masked; host is "" for the run's own.
 func (r *recorder) note(host, step, text string) {
-	line, err := json.Marshal(event{Time: time.Now().UTC(), Host: host, Step: step, Text: text})
+	line, err := json.Marshal(event{Time: time.Now().UTC(), Host: host, Step: step, Text: audit.Mask(text)})
 	if err != nil {
 		return
 	}
