@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -249,7 +250,18 @@ func (w *work) change() error {
 		w.turn(wave, waves)
 	}
 	w.record.note("", "finished", "")
+	defer w.undoHint()
 	return w.output.deliver(w.env, w.report(), w.fan.interrupted())
+}
+
+// undoHint tells how to take back what was changed.
+func (w *work) undoHint() {
+	undoable := func(t *target) bool {
+		return t.result != nil && t.result.Outcome == remediate.OutcomeChanged && t.found.leftover == ""
+	}
+	if w.command == "remediate" && slices.ContainsFunc(w.hosts, undoable) {
+		fmt.Fprintf(w.env.stderr, "to undo what was changed: fleet rollback --run %s\n", w.run.ID)
+	}
 }
 
 // show shows the plan and the waves, and keeps them.
