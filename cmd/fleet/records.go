@@ -95,12 +95,8 @@ func findRun(env environment, word string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if word == lastRun {
-		for _, id := range slices.Backward(ids) {
-			if _, err := os.Stat(reportPath(runs, id)); err == nil {
-				return id, nil
-			}
-		}
+	if id := newestReport(runs, ids); word == lastRun && id != "" {
+		return id, nil
 	}
 	if slices.Contains(ids, word) {
 		return word, nil
@@ -113,6 +109,24 @@ func findRun(env environment, word string) (string, error) {
 		return found[0], nil
 	}
 	return "", fmt.Errorf("%s begin with %q; say more of the one you mean: %s", plural(len(found), "run"), word, strings.Join(found, ", "))
+}
+
+// newestReport is the newest of the runs that has its report, "" for none. Names
+// tell the second in which a run began; of those of one second the run that was
+// reported last is the newest.
+func newestReport(runs string, ids []string) string {
+	second := func(id string) string { return id[:min(len(id), len("20261101-030000"))] }
+	newest, reported := "", time.Time{}
+	for _, id := range slices.Backward(ids) {
+		if newest != "" && second(id) != second(newest) {
+			break
+		}
+		info, err := os.Stat(reportPath(runs, id))
+		if err == nil && (newest == "" || info.ModTime().After(reported)) {
+			newest, reported = id, info.ModTime()
+		}
+	}
+	return newest
 }
 
 func reportPath(runs, id string) string { return filepath.Join(runs, id, "report.json") }
