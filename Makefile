@@ -31,7 +31,7 @@ vuln: ## Look for known vulnerabilities
 bench: ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-demo: ## Start simulated nodes on loopback and audit them
+demo: ## Audit, mend and audit again simulated nodes on loopback
 	@$(GO) run ./cmd/fleet demo
 
 e2e: ## Run the end-to-end tests on real nodes (root, Debian or Ubuntu)
