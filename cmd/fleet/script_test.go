@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 //	                      whose names end so, extraNodes among them, and write
 //	                      their inventory into DIR
 //	replace FILE OLD NEW  replace text in a file
+//	take NAME FILE REGEX  set a variable to what the group of an expression
+//	                      matches in a file
 //	typed N FILE COMMAND [WORDS]
 //	                      give a command line that a document shows to sh, the
 //	                      words behind it, and demand its exit code
@@ -53,7 +55,7 @@ func TestScripts(t *testing.T) {
 			return errors.Join(err, os.MkdirAll(home, 0o700))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": status, "nodes": nodes, "replace": replace,
+			"status": status, "nodes": nodes, "replace": replace, "take": take,
 			"typed": typedCommand, "alltyped": allTyped, "lastrun": lastRunID,
 		},
 	})
@@ -99,6 +101,10 @@ func nodes(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Defer(fleet.Close)
 	ts.Check(fleet.WriteInventory(dir))
+	for _, s := range specs {
+		_, err := fleet.Root(s.Name) // writes the node's files
+		ts.Check(err)
+	}
 }
 
 // extraNodes are nodes that the demonstration does not have.
@@ -177,4 +183,15 @@ func lastRunID(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("no run is recorded")
 	}
 	ts.Setenv(args[0], ids[len(ids)-1])
+}
+
+func take(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: take NAME FILE REGEX")
+	}
+	found := regexp.MustCompile(args[2]).FindStringSubmatch(ts.ReadFile(args[1]))
+	if len(found) != 2 {
+		ts.Fatalf("%s does not hold %s", args[1], args[2])
+	}
+	ts.Setenv(args[0], found[1])
 }
