@@ -177,12 +177,14 @@ func lastRunID(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: lastrun VARIABLE")
 	}
-	ids, err := recordedRuns(ts.MkAbs("home/.local/state/fleet/runs"))
+	runs := ts.MkAbs("home/.local/state/fleet/runs")
+	ids, err := recordedRuns(runs)
 	ts.Check(err)
-	if len(ids) == 0 {
+	id := newestReport(runs, ids)
+	if id == "" {
 		ts.Fatalf("no run is recorded")
 	}
-	ts.Setenv(args[0], ids[len(ids)-1])
+	ts.Setenv(args[0], id)
 }
 
 func take(ts *testscript.TestScript, neg bool, args []string) {
