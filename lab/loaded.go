@@ -60,7 +60,7 @@ func (s *systemd) unitFiles(u *unit) []string {
 // again. A value systemd could not read leaves the one before in force.
 func (u *unit) loadService() {
 	if span, err := timeSpan(u.lastSetting("RestartSec")); err == nil {
-		u.restartSec = span
+		u.restartAfter = span
 	}
 	for _, name := range []string{"StartLimitInterval", "StartLimitIntervalSec"} {
 		if span, err := timeSpan(u.lastSetting(name)); err == nil {

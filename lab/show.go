@@ -14,7 +14,7 @@ func (u *unit) show(booted time.Time) string {
 	line := func(key, value string) { b.WriteString(key + "=" + value + "\n") }
 	line("Type", u.typ)
 	line("Restart", u.restart)
-	line("RestartUSec", showSpan(u.restartSec))
+	line("RestartUSec", showSpan(u.restartAfter))
 	line("MainPID", fmt.Sprint(u.mainPID))
 	line("ControlPID", fmt.Sprint(u.controlPID))
 	line("Result", u.result)

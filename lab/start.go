@@ -181,7 +181,7 @@ func (s *systemd) die(u *unit) {
 
 // autoRestart is Restart=always after RestartSec.
 func (s *systemd) autoRestart(u *unit) {
-	s.later(u, u.restartSec, func() {
+	s.later(u, u.restartAfter, func() {
 		s.log(u, "systemd", fmt.Sprintf("%s: Scheduled restart job, restart counter is at %d.", u.name, u.restarts+1))
 		s.start(u, "")
 	})

@@ -33,7 +33,7 @@ type systemd struct {
 type unit struct {
 	name, description string
 	typ, restart      string
-	restartSec        time.Duration
+	restartAfter      time.Duration
 	fragment          string
 	dropIns           []string
 	environment       []string
@@ -90,7 +90,7 @@ func newSystemd(n *node, start layout) *systemd {
 }
 
 func (s *systemd) simpleUnit(name, description, fragment string, pid int) *unit {
-	u := &unit{name: name, description: description, typ: "simple", restart: "always", restartSec: 5 * time.Second, fragment: fragment,
+	u := &unit{name: name, description: description, typ: "simple", restart: "always", restartAfter: 5 * time.Second, fragment: fragment,
 		fileState: "enabled", load: "loaded", active: "active", sub: "running", result: "success",
 		mainPID: pid, lastPID: pid, started: s.n.fleet.now.Add(-ageKubelet), limit: startLimit{interval: 10 * time.Second, burst: 5}}
 	u.invocation = s.newInvocation()

@@ -44,7 +44,7 @@ func (s *systemd) runDetached(name string, words []string) answer {
 		return refuse(1, "Failed to find executable %s: No such file or directory", words[i+1])
 	}
 	u := s.simpleUnit(name, strings.Join(words[i+1:], " "), "/run/systemd/transient/"+name, 0)
-	u.restart, u.fileState, u.restartSec = "no", "transient", 100*time.Millisecond
+	u.restart, u.fileState, u.restartAfter = "no", "transient", 100*time.Millisecond
 	u.transient = &transient{argv: append([]string{program}, words[i+2:]...), stopTimeout: 90 * time.Second}
 	for _, w := range words[:i] {
 		name, value, _ := strings.Cut(w, "=")
@@ -80,7 +80,7 @@ func (u *unit) assign(name, value string) (complaint string) {
 			return "lab: systemd-run -p Restart=" + value + " is not simulated"
 		}
 	case "RestartSec":
-		u.restartSec, err = timeSpan(value)
+		u.restartAfter, err = timeSpan(value)
 	case "TimeoutStopSec":
 		t.stopTimeout, err = timeSpan(value)
 	case "KillMode":
@@ -190,7 +190,7 @@ func (s *systemd) ended(u *unit, state *os.ProcessState) {
 		u.fail(clean)
 	case t.always || (t.onFailure && !clean):
 		u.active, u.sub = "activating", "auto-restart"
-		s.later(u, u.restartSec, func() { s.again(u) })
+		s.later(u, u.restartAfter, func() { s.again(u) })
 		return
 	default:
 		u.fail(clean)
