@@ -241,23 +241,25 @@ func (a *attempt) conclude(ctx context.Context) (journal, error) {
 	return a.follow(ctx, word)
 }
 
-// verdict audits the host until the finding decides or the node's patience
-// ends. The live configuration may lag behind the node's own word, so that it is
-// asked again; anything else decides at once.
+// verdict audits the host until the finding decides, or it is time to send the
+// last word, which has to arrive while the node still waits for one. The live
+// configuration may lag behind the node's own word, so that it is asked again;
+// anything else decides at once.
 func (a *attempt) verdict(ctx context.Context) attendance {
-	limited, cancel := context.WithTimeout(ctx, a.timing.Confirm)
+	limited, cancel := context.WithTimeout(ctx, a.timing.Confirm*3/4)
 	defer cancel()
+	var last attendance
 	for wait := 250 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		finding, err := a.freshAudit(limited)
-		var word attendance
-		if err == nil {
+		switch {
+		case err == nil:
 			a.finding = &finding
-			word = a.judge(finding)
-		} else {
-			word = attendance{word: "abort", reason: "verify-failed", message: "cannot look at the node again: " + err.Error()}
+			last = a.judge(finding)
+		case last.word == "" || limited.Err() == nil: // a look that was cut off tells nothing new
+			last = attendance{word: "abort", reason: "verify-failed", message: "cannot look at the node again: " + err.Error()}
 		}
-		if err == nil && (word.word == "confirm" || !a.effective(finding)) || !pause(limited, wait) {
-			return word
+		if err == nil && (last.word == "confirm" || !a.effective(finding)) || !pause(limited, wait) {
+			return last
 		}
 	}
 }

@@ -137,8 +137,8 @@ func (p planner) by(method Method) Plan {
 	case MethodArgs:
 		return p.args()
 	case MethodConfigz:
-		if !p.options.Live {
-			return p.refuse(method, refusal("live-needed", "no API server is known"))
+		if r := p.unheard(); r != nil {
+			return p.refuse(method, r)
 		}
 	}
 	plan := p.deciding()
@@ -149,6 +149,20 @@ func (p planner) by(method Method) Plan {
 		}
 	}
 	return plan
+}
+
+// unheard tells why the live configuration cannot be the proof of a change: a
+// value that nobody hears before it will not be heard after it.
+func (p planner) unheard() *Refusal {
+	live := p.finding.Live
+	switch {
+	case !p.options.Live || live == nil:
+		return refusal("live-needed", "no API server is known")
+	case live.Value == nil:
+		code, why, _ := strings.Cut(live.Problem, ": ")
+		return refusal(code, "the live configuration, which has to prove the change, could not be read: %s", why)
+	}
+	return nil
 }
 
 // deciding plans the change of the layer that decides: that of the next start's
@@ -179,6 +193,9 @@ func (p planner) file() Plan {
 type editor func(path string, data []byte, key string, value any) ([]byte, error)
 
 func (p planner) edit(method Method, name string, edit editor) Plan {
+	if p.finding.Reason == "live-false" { // no layer of the node is to blame (audit.Control.Judge)
+		return p.refuse(method, refusal("no-effect", "the API server assigned the kubelet's configuration, so that %s is not read", name))
+	}
 	file := p.facts.Disk.Files[name]
 	if file.State != kubelet.StatePresent {
 		return p.refuse(method, refusal("unreadable-file", "%s is %s", name, file.State))
