@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 )
@@ -60,6 +61,8 @@ type node struct {
 			Status  string `json:"status"`
 			Reason  string `json:"reason"`
 			Message string `json:"message"`
+
+			LastHeartbeatTime time.Time `json:"lastHeartbeatTime"`
 		} `json:"conditions"`
 		Info struct {
 			BootID         string `json:"bootID"`
@@ -186,18 +189,54 @@ func (c *Client) sameMachine(n *node, id Identity) (Node, error) {
 }
 
 // Ready tells whether the cluster calls the node Ready, and if not, in its
-// words, why.
-func (c *Client) Ready(ctx context.Context, name string) (bool, string, error) {
+// words, why. The kubelet has to have said so since its start, which is a time by
+// the node's own clock and zero for whenever: the cluster repeats the last word of
+// a kubelet that fell silent for some 40 seconds (--node-monitor-grace-period).
+func (c *Client) Ready(ctx context.Context, name string, started time.Time) (bool, string, error) {
 	n, err := c.node(ctx, name)
 	if err != nil {
 		return false, "", err
 	}
 	for _, condition := range n.Status.Conditions {
-		if condition.Type == "Ready" {
-			return condition.Status == "True", oneLine(c.mask(condition.Reason + ": " + condition.Message)), nil
+		if condition.Type != "Ready" {
+			continue
 		}
+		why := oneLine(c.mask(condition.Reason + ": " + condition.Message))
+		if condition.Status != "True" || started.IsZero() || since(condition.LastHeartbeatTime, started) {
+			return condition.Status == "True", why, nil
+		}
+		alive, err := c.renewed(ctx, name, started)
+		if err == nil && !alive {
+			why = "the kubelet has not reported to the API server since its start"
+		}
+		return alive, why, err
 	}
 	return false, "the node has no condition Ready", nil
+}
+
+// since compares a time of the API with one of the node, of which one or the
+// other may have whole seconds only.
+func since(t, start time.Time) bool { return !t.Before(start.Add(-time.Second)) }
+
+// renewed tells whether the kubelet has renewed its lease since its start: it
+// does so at once and every 10 seconds, while a status that did not change is
+// reported again after 5 minutes only (KEP-589). Where there is no lease, or it
+// may not be read, nothing speaks against the node.
+func (c *Client) renewed(ctx context.Context, name string, started time.Time) (bool, error) {
+	body, err := c.get(ctx, "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/"+name, nil, nodeLimit)
+	var e *Error
+	if errors.As(err, &e) && (e.Status == http.StatusNotFound || e.Status == http.StatusForbidden) {
+		return true, nil
+	}
+	var lease struct {
+		Spec struct {
+			RenewTime time.Time `json:"renewTime"`
+		} `json:"spec"`
+	}
+	if err == nil {
+		err = decode(body, &lease)
+	}
+	return err == nil && since(lease.Spec.RenewTime, started), err
 }
 
 func (c *Client) node(ctx context.Context, name string) (*node, error) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -126,24 +127,64 @@ func TestList(t *testing.T) {
 	}
 }
 
+// TestReady: an old word counts only where nothing tells that it is old.
 func TestReady(t *testing.T) {
-	for _, c := range []struct {
-		node string
-		want bool
-		text string
-	}{
-		{nodeJSON(name, "b", "m"), true, "posting ready"},
-		{strings.Replace(nodeJSON(name, "b", "m"), `"True"`, `"Unknown"`, 1), false, "KubeletReady"},
-		{strings.Replace(nodeJSON(name, "b", "m"), `"Ready"`, `"DiskPressure"`, 1), false, "no condition"},
-	} {
-		cl := client(t, &cluster{node: c.node}, Options{})
-		ready, text, err := cl.Ready(t.Context(), name)
-		if err != nil || ready != c.want || !strings.Contains(text, c.text) {
-			t.Errorf("got %v %q %v, want %v %q", ready, text, err, c.want, c.text)
-		}
+	start := time.Date(2026, 11, 1, 3, 0, 0, 500e6, time.UTC)
+	good := nodeJSON(name, "b", "m")
+	said := func(at string) string {
+		return strings.Replace(good, `"status":"True"`, `"status":"True","lastHeartbeatTime":"`+at+`"`, 1)
 	}
-	_, _, err := client(t, &cluster{}, Options{}).Ready(t.Context(), name)
+	for _, c := range []struct {
+		name  string
+		node  string
+		start time.Time
+		lease string // renewTime, "" for no lease, or a status code
+		want  bool
+		text  string
+	}{
+		{"ready", good, time.Time{}, "500", true, "posting ready"},
+		{"unknown", strings.Replace(good, `"True"`, `"Unknown"`, 1), time.Time{}, "500", false, "KubeletReady"},
+		{"no such condition", strings.Replace(good, `"Ready"`, `"DiskPressure"`, 1), time.Time{}, "500", false, "no condition"},
+		{"said since", said("2026-11-01T03:00:07Z"), start, "500", true, "posting ready"},
+		{"said in the same second", said("2026-11-01T03:00:00Z"), start, "500", true, "posting ready"},
+		{"said before, lease renewed since", said("2026-11-01T02:59:57Z"), start, "2026-11-01T03:00:01.203948Z", true, "posting ready"},
+		{"said before, lease as old", said("2026-11-01T02:59:57Z"), start, "2026-11-01T02:59:52.203948Z", false, "has not reported"},
+		{"said before, not ready", strings.Replace(said("2026-11-01T02:59:57Z"), `"True"`, `"False"`, 1), start, "2026-11-01T03:00:01.203948Z", false, "KubeletReady"},
+		{"said before, no lease", said("2026-11-01T02:59:57Z"), start, "", true, "posting ready"},
+		{"said before, lease not for us", said("2026-11-01T02:59:57Z"), start, "403", true, "posting ready"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cl := client(t, leased{&cluster{node: c.node}, c.lease}, Options{})
+			ready, text, err := cl.Ready(t.Context(), name, c.start)
+			if err != nil || ready != c.want || !strings.Contains(text, c.text) {
+				t.Errorf("got %v %q %v, want %v %q", ready, text, err, c.want, c.text)
+			}
+		})
+	}
+	_, _, err := client(t, &cluster{}, Options{}).Ready(t.Context(), name, start)
 	wantCode(t, err, CodeNoNode, "")
+	_, _, err = client(t, leased{&cluster{node: said("2026-11-01T02:59:57Z")}, "500"}, Options{}).Ready(t.Context(), name, start)
+	wantCode(t, err, CodeServerError, "")
+}
+
+// leased is a cluster with a lease of the node.
+type leased struct {
+	*cluster
+	lease string
+}
+
+func (l leased) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	code, err := strconv.Atoi(l.lease)
+	switch {
+	case r.URL.Path != "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/"+name:
+		l.cluster.ServeHTTP(w, r)
+	case err == nil:
+		status(w, code, "no")
+	case l.lease == "":
+		status(w, http.StatusNotFound, "no lease")
+	default:
+		fmt.Fprintf(w, `{"kind":"Lease","apiVersion":"coordination.k8s.io/v1","metadata":{"name":%q},"spec":{"holderIdentity":%q,"renewTime":%q}}`, name, name, l.lease)
+	}
 }
 
 // TestPollValue waits out a restart: the wrong value, no answer, the right one.

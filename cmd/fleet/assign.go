@@ -27,54 +27,81 @@ func (a *assignment) diff() string {
 	return a.plan.Diff
 }
 
+// wantsAssignment tells a method that may be the ConfigMap procedure: configz,
+// and auto where a ConfigMap decides the value already, which the finding shows
+// by having no layer of the node to blame.
+func wantsAssignment(m remediate.Method, finding audit.Finding) bool {
+	return m == remediate.MethodConfigz || m == remediate.MethodAuto && finding.Reason == "live-false"
+}
+
 // proposeAssignment plans the benchmark's third method where the kubelet still
 // has it. over is false where it has not, and a layer on the node has to be
 // changed instead.
-func proposeAssignment(ctx context.Context, client *configz.Client, f audit.Facts, finding audit.Finding) (p proposal, over bool, err error) {
-	p.finding = finding
-	refuse := func(code, message string) (proposal, bool, error) {
-		p.plan = remediate.Plan{Method: remediate.MethodConfigz, Refused: &remediate.Refusal{Code: code, Message: audit.Mask(message)}}
-		return p, true, nil
-	}
+func proposeAssignment(ctx context.Context, client *configz.Client, f audit.Facts, finding audit.Finding, o remediate.Options) (p proposal, over bool, err error) {
 	basis := audit.MakeIPTablesUtilChains.Basis(f)
 	if !basis.Assignable || finding.Status == audit.StatusPass || finding.Status == audit.StatusNotApplicable {
-		return p, false, nil
+		return proposal{}, false, nil
 	}
-	in := dynamic.Input{Start: basis.Start, File: f.Disk.Files[basis.Running.Config].Data, Setting: audit.MakeIPTablesUtilChains.Setting, Want: audit.MakeIPTablesUtilChains.Expected}
+	p = proposal{finding: finding, plan: remediate.Plan{Method: remediate.MethodConfigz, Unit: basis.Unit, Expect: audit.MakeIPTablesUtilChains.Expected}}
+	switch {
+	case len(f.Changes) > 0:
+		p.plan.Refused = &remediate.Refusal{Code: "node-locked", Message: f.Changes[0].Describe()}
+	case o.NoRestart:
+		p.plan.Refused = &remediate.Refusal{Code: dynamic.CodeUnsupported, Message: "a kubelet that is assigned a ConfigMap restarts by itself, which --no-restart rules out"}
+	default:
+		plan, err := planAssignment(ctx, client, f, basis)
+		return p.assigning(plan, err)
+	}
+	return p, true, nil
+}
+
+// planAssignment hears what the API server knows of the node, and plans.
+func planAssignment(ctx context.Context, client *configz.Client, f audit.Facts, basis audit.Basis) (dynamic.Plan, error) {
+	in := dynamic.Input{
+		Start: basis.Start, File: f.Disk.Files[basis.Running.Config].Data,
+		Setting: audit.MakeIPTablesUtilChains.Setting, Want: audit.MakeIPTablesUtilChains.Expected,
+	}
 	node, err := client.Find(ctx, identityOf(f))
-	if err == nil {
-		in.Node = node.Name
-		in.Live, err = client.Answer(ctx, node)
+	if err != nil {
+		return dynamic.Plan{}, err
 	}
-	if err == nil {
-		in.Assignment, err = dynamic.Look(ctx, client.Kubernetes(), node.Name)
+	in.Node = node.Name
+	if in.Live, err = client.Answer(ctx, node); err != nil {
+		return dynamic.Plan{}, err
 	}
-	var plan dynamic.Plan
-	if err == nil {
-		plan, err = dynamic.NewPlan(in)
+	if in.Assignment, err = dynamic.Look(ctx, client.Kubernetes(), node.Name); err != nil {
+		return dynamic.Plan{}, err
 	}
+	return dynamic.NewPlan(in)
+}
+
+// assigning fills in what came of planning an assignment. An error that is no
+// refusal is the host's.
+func (p proposal) assigning(plan dynamic.Plan, err error) (proposal, bool, error) {
 	var refused *dynamic.Error
 	var unread *configz.Error
 	switch {
 	case errors.As(err, &refused) && refused.Code == dynamic.CodeGone:
-		return p, false, nil
+		return proposal{}, false, nil
 	case errors.As(err, &refused):
-		return refuse(refused.Code, refused.Message)
+		p.plan.Refused = &remediate.Refusal{Code: refused.Code, Message: audit.Mask(refused.Message)}
 	case errors.As(err, &unread):
-		return refuse(unread.Code(), unread.Msg)
+		p.plan.Refused = &remediate.Refusal{Code: unread.Code(), Message: audit.Mask(unread.Msg)}
 	case err != nil:
-		return p, false, err
+		return proposal{}, false, err
+	case plan.Unchanged:
+		p.node, p.plan.Nothing, p.plan.Summary = plan.Node, true, "as wanted already"
+	default:
+		p.node, p.assign, p.plan.Restart = plan.Node, &assignment{plan: &plan}, true
+		p.plan.Summary = fmt.Sprintf("assign ConfigMap %s/%s to node %s, which its kubelet takes over by Dynamic Kubelet Configuration",
+			plan.ConfigMap.Namespace, plan.ConfigMap.Name, plan.Node)
 	}
-	p.node = node.Name
-	if plan.Unchanged {
-		p.plan = remediate.Plan{Method: remediate.MethodConfigz, Nothing: true, Summary: "as wanted already"}
-		return p, true, nil
-	}
-	p.plan = remediate.Plan{Method: remediate.MethodConfigz, Unit: basis.Unit, Expect: plan.Want, Restart: true,
-		Summary: fmt.Sprintf("assign ConfigMap %s/%s to node %s, which its kubelet takes over by Dynamic Kubelet Configuration", plan.ConfigMap.Namespace, plan.ConfigMap.Name, node.Name)}
-	p.assign = &assignment{plan: &plan}
 	return p, true, nil
 }
+
+// assignLimit is the longest that dynamic.Apply takes with its default deadlines,
+// the way back included. It must not be cut off: nobody would end the change.
+const assignLimit = 8 * time.Minute
 
 // assign makes the change, or takes it back, and judges by the live value.
 func (w *work) assign(ctx context.Context, t *target) remediate.Result {
@@ -127,21 +154,24 @@ func recordedAssignments(env environment, id string) (map[string]dynamic.Record,
 	return out, err
 }
 
-// ready waits until the cluster calls the node Ready again, and says why not
-// when it does not.
-func (w *work) ready(ctx context.Context, node string) error {
+// ready waits until the cluster calls the node Ready by a word from after its
+// kubelet's start, and says why not when it does not.
+func (w *work) ready(ctx context.Context, node string, started time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, w.timing.Health)
 	defer cancel()
+	var why string
 	for {
-		ok, why, err := w.live.Ready(ctx, node)
-		if ok && err == nil {
+		ok, text, err := w.live.Ready(ctx, node, started)
+		switch {
+		case ok && err == nil:
 			return nil
+		case err == nil:
+			why = text
+		case why == "" || ctx.Err() == nil: // the end of the wait itself explains nothing
+			why = err.Error()
 		}
 		select {
 		case <-ctx.Done():
-			if err != nil {
-				why = err.Error()
-			}
 			return fmt.Errorf("node %s is not Ready: %s", node, why)
 		case <-time.After(2 * time.Second):
 		}

@@ -105,10 +105,16 @@ func look(ctx context.Context, s shell, p audit.Policy, live *configz.Client) (a
 // be the ConfigMap procedure. A run that was left behind there is ended first.
 func planHost(ctx context.Context, s shell, f audit.Facts, finding audit.Finding, o remediate.Options, live *configz.Client) (proposal, error) {
 	p := proposal{finding: finding, leftover: leftover(f), node: nodeName(ctx, live, f)}
-	if o.Methods[0] == remediate.MethodConfigz && p.leftover == "" && live != nil {
-		assigned, over, err := proposeAssignment(ctx, live, f, finding)
-		if over || err != nil {
+	var refused *proposal
+	if p.leftover == "" && live != nil && wantsAssignment(o.Methods[0], finding) {
+		assigned, over, err := proposeAssignment(ctx, live, f, finding, o)
+		switch {
+		case err != nil || over && assigned.plan.Refused == nil:
 			return assigned, err
+		case over && len(o.Methods) == 1:
+			return assigned, nil
+		case over:
+			refused, o.Methods = &assigned, o.Methods[1:]
 		}
 	}
 	for range fetches {
@@ -119,6 +125,9 @@ func planHost(ctx context.Context, s shell, f audit.Facts, finding audit.Finding
 		if err := f.Fetch(ctx, s, p.plan.Refused.Need); err != nil {
 			return proposal{}, err
 		}
+	}
+	if refused != nil && p.plan.Refused != nil {
+		return *refused, nil
 	}
 	return p, nil
 }

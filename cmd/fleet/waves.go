@@ -102,7 +102,7 @@ func (w *work) turn(wave remediate.Wave, waves []remediate.Wave) {
 	}
 	w.record.note("", "wave", fmt.Sprintf("%d: %s", wave.Number, plural(len(hosts), "host")))
 	fmt.Fprintf(w.env.stderr, "wave %d of %d: %s\n", wave.Number, len(waves), plural(len(hosts), "host"))
-	for _, r := range each(w.fan.within(w.timing.Limit()+time.Minute), hosts, w.apply) {
+	for _, r := range each(w.fan.within(max(w.timing.Limit(), assignLimit)+time.Minute), hosts, w.apply) {
 		w.take(r)
 	}
 	if wave.Number < len(waves) || w.live != nil {
@@ -156,6 +156,9 @@ func (w *work) take(r runner.Result[remediate.Result]) {
 	case r.Err != nil:
 		t.result = &remediate.Result{Outcome: remediate.OutcomeUnknown, Reason: "left-behind",
 			Message: r.Err.Error() + "; the node ends the change by itself, and keeps it only if it was confirmed"}
+		if t.found.assign != nil {
+			t.result.Message = r.Err.Error() + "; what the API server was asked for may stay: fleet rollback --run " + w.about + " takes it back"
+		}
 	default:
 		t.result = &r.Value
 	}
@@ -236,12 +239,16 @@ func (w *work) relapsed(t *target, reason string, f *audit.Finding, err error) {
 // isReady waits for one node of the cluster; a host of which no node is known
 // is not held up.
 func (w *work) isReady(ctx context.Context, h inventory.Host) (struct{}, error) {
-	node := w.target(h.Name).found.node
-	if node == "" {
+	t := w.target(h.Name)
+	if t.found.node == "" {
 		w.record.note(h.Name, "ready", "no node of the cluster is known to be this host")
 		return struct{}{}, nil
 	}
-	return struct{}{}, w.ready(ctx, node)
+	var started time.Time
+	if f := t.result.Finding; t.result.Restarted && f != nil && f.Node.KubeletStarted != nil {
+		started = *f.Node.KubeletStarted
+	}
+	return struct{}{}, w.ready(ctx, t.found.node, started)
 }
 
 // look audits one host.
