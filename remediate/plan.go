@@ -106,12 +106,8 @@ func (p planner) early() (plan Plan, over bool) {
 		}
 		return p.refuse(method, refusal(p.finding.Reason, "%s", p.finding.Message)), true
 	}
-	for _, change := range p.facts.Changes {
-		code := "unfinished-run"
-		if change.Held {
-			code = "node-locked"
-		}
-		return p.refuse(method, refusal(code, "%s", change.Describe())), true
+	if r := busy(p.facts); r != nil {
+		return p.refuse(method, r), true
 	}
 	if p.facts.UID != 0 {
 		return p.refuse(method, refusal("not-root", "the node was looked at as user %d", p.facts.UID)), true
@@ -120,6 +116,18 @@ func (p planner) early() (plan Plan, over bool) {
 		return p.refuse(method, refusal(p.finding.Reason, "%s", p.finding.Message)), true
 	}
 	return Plan{}, false
+}
+
+// busy refuses a node on which another run has not ended.
+func busy(f audit.Facts) *Refusal {
+	if len(f.Changes) == 0 {
+		return nil
+	}
+	change := f.Changes[0]
+	if change.Held {
+		return refusal("node-locked", "%s", change.Describe())
+	}
+	return refusal("unfinished-run", "%s", change.Describe())
 }
 
 // repairable tells a kubelet that does not stay up because of what is written
@@ -131,24 +139,44 @@ func (p planner) repairable() bool {
 
 // by plans one method.
 func (p planner) by(method Method) Plan {
-	switch method {
-	case MethodFile:
+	var plan Plan
+	switch {
+	case method == MethodConfigz && p.unheard() != nil:
+		return p.refuse(method, p.unheard())
+	case p.restartOnly():
+		plan = p.proven(p.layer(), nil)
+	case method == MethodFile:
 		return p.file()
-	case MethodArgs:
+	case method == MethodArgs:
 		return p.args()
-	case MethodConfigz:
-		if r := p.unheard(); r != nil {
-			return p.refuse(method, r)
-		}
+	default:
+		plan = p.deciding()
 	}
-	plan := p.deciding()
+	if method != MethodAuto {
+		plan.Method = method
+	}
 	if method == MethodConfigz {
-		plan.Method, plan.Live = MethodConfigz, !p.options.NoRestart
+		plan.Live = !p.options.NoRestart
 		if plan.Ready() {
 			plan.Summary += "; the live configuration cannot be written on this kubelet, so the layer that decides is changed and /configz is the proof"
 		}
 	}
 	return plan
+}
+
+// restartOnly tells a host whose files are right already: whatever the method,
+// nothing is left to write.
+func (p planner) restartOnly() bool {
+	return p.basis.Next.Fatal == nil && p.basis.Next.Value == p.control.Expected && p.finding.Reason != "not-explicit"
+}
+
+// layer is the method that belongs to the layer that decides.
+func (p planner) layer() Method {
+	switch p.basis.Next.Source.Kind {
+	case kubelet.SourceFile, kubelet.SourceDropIn:
+		return MethodFile
+	}
+	return MethodArgs
 }
 
 // unheard tells why the live configuration cannot be the proof of a change: a

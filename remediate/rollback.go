@@ -45,12 +45,8 @@ func NewRollback(c audit.Control, f audit.Facts, past Past) Plan {
 
 // refusal tells why there is nothing to undo.
 func (p Past) refusal(f audit.Facts) *Refusal {
-	for _, change := range f.Changes {
-		code := "unfinished-run"
-		if change.Held {
-			code = "node-locked"
-		}
-		return refusal(code, "%s", change.Describe())
+	if r := busy(f); r != nil {
+		return r
 	}
 	switch {
 	case f.UID != 0:
