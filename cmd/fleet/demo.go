@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,7 +51,9 @@ func (d *demoCommand) run() error {
 		return usageError{err}
 	}
 	defer remove()
-	signals := watchSignals(d.env)
+	quiet := d.env // the commands speak of interrupts themselves
+	quiet.stderr = io.Discard
+	signals := watchSignals(quiet)
 	defer signals.release()
 	specs := lab.DemoNodes()
 	if d.nodes > 0 {
@@ -75,10 +78,13 @@ func (d *demoCommand) run() error {
 func (d *demoCommand) show(signals *signals, dir string, commands ...[]string) error {
 	env := d.sandbox(dir)
 	for _, args := range commands {
+		if signals.interrupted() {
+			return verdict(report.ExitInterrupted)
+		}
 		fmt.Fprintf(d.env.stdout, "\n%s\n\n", typed(args))
 		switch code := run(args, env); {
-		case code == report.ExitInterrupted || signals.interrupted():
-			return verdict(report.ExitInterrupted)
+		case code == report.ExitInterrupted:
+			return verdict(code)
 		case code == report.ExitUsage:
 			return fmt.Errorf("the demonstration's own fleet %s was refused", args[0])
 		default:
