@@ -18,7 +18,18 @@ Exit codes (the highest that applies):
   3    incomplete: at least one host is unreachable, unknown or was not reached
   130  interrupted; what is known so far was still reported`
 
-// usageError is a fault the user can mend before anything is contacted.
+// changeCodesHelp is the same for the commands that change hosts.
+const changeCodesHelp = `
+Exit codes (the highest that applies):
+  0    every selected host is as wanted
+  1    at least one host is not: its change is only planned, was refused, failed
+       or was rolled back
+  2    bad command line, inventory or configuration, and nothing was contacted; or
+       the question was not answered with the number, and nothing was changed
+  3    incomplete: at least one host is unreachable, unknown or was not reached
+  130  interrupted; what is known so far was still reported`
+
+// usageError is a fault the user can mend before anything is changed.
 type usageError struct{ err error }
 
 func (e usageError) Error() string { return e.err.Error() }

@@ -23,7 +23,10 @@ type recorder struct {
 	file *os.File // nil when it cannot be written
 }
 
-// event is one line of events.jsonl.
+// eventsFile is the trail of a run that changes hosts.
+const eventsFile = "events.jsonl"
+
+// event is one line of it.
 type event struct {
 	Time time.Time `json:"time"`
 	Host string    `json:"host,omitempty"`
@@ -42,7 +45,7 @@ func newRecorder(env environment, id string) (*recorder, error) {
 	if err := os.MkdirAll(r.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot record the run: %w", err)
 	}
-	if r.file, err = os.OpenFile(filepath.Join(r.dir, "events.jsonl"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+	if r.file, err = os.OpenFile(filepath.Join(r.dir, eventsFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
 		return nil, fmt.Errorf("cannot record the run: %w", err)
 	}
 	return r, nil
@@ -77,7 +80,7 @@ func recordedEvents(env environment, id string) ([]event, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := os.ReadFile(filepath.Join(runs, id, "events.jsonl"))
+	data, err := os.ReadFile(filepath.Join(runs, id, eventsFile))
 	if err != nil {
 		return nil, err
 	}

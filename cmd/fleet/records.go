@@ -14,7 +14,8 @@ import (
 	"fleet/report"
 )
 
-// keptRuns is how many records of audits are kept; older ones are removed.
+// keptRuns is how many records of audits, and how many of changes, are kept;
+// older ones are removed.
 const keptRuns = 100
 
 // runID names a run: its start, so that names sort by time, and some random
@@ -52,15 +53,27 @@ func saveRun(env environment, rep report.Report) error {
 	return prune(runs)
 }
 
-// prune removes the oldest records beyond keptRuns.
+// prune removes the oldest records beyond keptRuns. Runs that change hosts are
+// counted apart, so that audits on a schedule do not push out what a rollback
+// goes by.
 func prune(runs string) error {
 	ids, err := recordedRuns(runs)
-	if err != nil || len(ids) <= keptRuns {
+	if err != nil {
 		return err
 	}
+	var looks, changes []string
+	for _, id := range ids {
+		if _, err := os.Stat(filepath.Join(runs, id, eventsFile)); err == nil {
+			changes = append(changes, id)
+		} else {
+			looks = append(looks, id)
+		}
+	}
 	var failed error
-	for _, id := range ids[:len(ids)-keptRuns] {
-		failed = errors.Join(failed, os.RemoveAll(filepath.Join(runs, id)))
+	for _, kind := range [][]string{looks, changes} {
+		for _, id := range kind[:max(len(kind)-keptRuns, 0)] {
+			failed = errors.Join(failed, os.RemoveAll(filepath.Join(runs, id)))
+		}
 	}
 	return failed
 }

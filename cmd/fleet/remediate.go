@@ -45,7 +45,7 @@ the connection: files replaced whole, systemctl daemon-reload, systemctl restart
 then a watch. It is kept only when fleet, over a fresh connection, sees the wanted
 value in the audit; otherwise, and when the link is lost, the node puts the old
 bytes back and restarts the kubelet again. fleet rollback --run ID undoes it later.
-` + exitCodesHelp,
+` + changeCodesHelp,
 		Example: `  fleet remediate --method file                   # nodes.yaml in this directory
   fleet remediate --method auto --dry-run         # the plan with its diffs, nothing else
   fleet remediate --method args --limit agentpool=np1 --batch 1,5,10% --soak 1m

@@ -35,7 +35,7 @@ host refused.
 
 A host is as wanted when it is rolled back, or had nothing to undo. A host on which
 a run was interrupted has that run ended first.
-` + exitCodesHelp,
+` + changeCodesHelp,
 		Example: `  fleet rollback --run 20261101-030000-k3xw
   fleet rollback --run 20261101-030000-k3xw --limit aks-np1-12345678-vmss000000 --dry-run`,
 		Args: noArgs,

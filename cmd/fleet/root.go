@@ -27,11 +27,12 @@ func run(args []string, env environment) int {
 func newRoot(env environment) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "fleet",
-		Short: "Tell whether the kubelets of a fleet manage iptables",
+		Short: "Tell whether the kubelets of a fleet manage iptables, and make them",
 		Long: `fleet connects to every host of an inventory over SSH, all at once, and tells
 for each whether its kubelet manages iptables (makeIPTablesUtilChains, CIS AKS
 3.2.6). It reads what the running kubelet was started with and what its next
-start would give, and says where the value comes from.`,
+start would give, and says where the value comes from. Asked to, it puts that
+right, in waves, and each node undoes by itself what does not come out well.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noArgs,
