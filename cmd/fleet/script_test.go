@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,7 +19,19 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"fleet": main})
+	testscript.Main(patient{m}, map[string]func(){"fleet": main})
+}
+
+// patient lets more tests run at a time than there are cores: those that do
+// run in parallel wait more than they work.
+type patient struct{ *testing.M }
+
+func (p patient) Run() int {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
+	return p.M.Run()
 }
 
 // TestScripts runs the transcripts below testdata/script. Beside testscript's

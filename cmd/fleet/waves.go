@@ -108,7 +108,7 @@ func (w *work) turn(wave remediate.Wave, waves []remediate.Wave) {
 	if wave.Number < len(waves) || w.live != nil {
 		w.settled(hosts)
 	}
-	if why := w.gate.Why(w.counts()); why != "" && wave.Number < len(waves) {
+	if why := w.gate.Why(w.counts()); why != "" && wave.Number < len(waves) && !w.fan.interrupted() {
 		w.stop(waves, "budget", why)
 	}
 }
