@@ -416,3 +416,21 @@ func TestUnrecordableRun(t *testing.T) {
 	}
 	fleet.untouched(t, "node")
 }
+
+// TestQuestionInterrupted: Ctrl-C is an answer too, while somebody still looks
+// at the question.
+func TestQuestionInterrupted(t *testing.T) {
+	stop := make(chan struct{})
+	hears, says := io.Pipe()
+	defer says.Close()
+	var errs bytes.Buffer
+	env := environment{stderr: &errs, tty: func() (io.ReadWriteCloser, error) {
+		close(stop)
+		return &person{answer: hears}, nil
+	}}
+	w := work{changing: &changing{env: env}, fan: &fanOut{signals: &signals{stop: stop}}}
+	var verdict verdictError
+	if err := w.ask(); !errors.As(err, &verdict) || verdict.code != report.ExitInterrupted || !strings.Contains(errs.String(), "nothing was changed") {
+		t.Errorf("got %v, %q", err, errs.String())
+	}
+}
