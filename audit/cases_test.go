@@ -307,6 +307,7 @@ func TestCases(t *testing.T) {
 		{"E68", node{main: func(p *Process) { p.Argv, p.Exe = nil, "" }, facts: func(f *Facts) { f.UID = 1000 }}, "unknown unreadable nil true", "command line"},
 		{"E70", node{facts: func(f *Facts) { f.Kernel = "MINGW64_NT-10.0 3.4 x86_64" }}, "not-applicable os-windows nil nil", ""},
 		{"two kubelets", node{procs: []Process{{PID: 4321, Comm: "kubelet", Exe: "/tmp/kubelet", PIDNS: "pid:[1]", Argv: argv("kubelet")}}}, "unknown several-kubelets nil true", "4321"},
+		{"somebody else looks at it", node{procs: []Process{{PID: 4321, Comm: "kubelet", Exe: "/usr/bin/kubelet", PIDNS: "pid:[1]", Argv: argv("/usr/bin/kubelet", "--version")}}}, "pass default true true", ""},
 		{"masked", node{state: map[string]string{"MainPID": "0", "LoadState": "masked", "ActiveState": "inactive"}}, "unknown unit-masked nil true", ""},
 		{"no unit", node{state: map[string]string{"MainPID": "0", "LoadState": "not-found", "ActiveState": "inactive"}}, "unknown no-unit nil nil", ""},
 		{"starting", node{state: map[string]string{"MainPID": "0", "ActiveState": "activating", "SubState": "start-pre"}}, "unknown starting nil true", ""},

@@ -3,9 +3,12 @@ package audit
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"fleet/kubelet"
 )
 
 // kubeletUnit is the unit every distribution but snap gives the kubelet.
@@ -190,7 +193,12 @@ func (f Facts) kubelets() []*Process {
 	return out
 }
 
+// isKubelet leaves out a process that only tells its version: whoever else looks
+// at the host at this moment runs one.
 func (p *Process) isKubelet() bool {
+	if slices.ContainsFunc(p.Argv, func(w kubelet.Arg) bool { return w.Text == "--version" }) {
+		return false
+	}
 	base := path.Base(strings.TrimSuffix(p.Exe, " (deleted)"))
 	if p.Exe == "" {
 		base = p.Comm
