@@ -5,4 +5,4 @@ package main
 const manyHosts = 1000
 
 // manyChanges is how many nodes are changed at once.
-const manyChanges = 50
+const manyChanges = 25
