@@ -524,7 +524,7 @@ func TestRollback(t *testing.T) {
 	if err := w.WriteFile(configPath, []byte(w.read(configPath)+" ")); err != nil {
 		t.Fatal(err)
 	}
-	if later := recall("aaaa"); later.Refused == nil || later.Refused.Code != "file-changed" {
+	if later := recall("aaaa"); later.Refused == nil || later.Refused.Code != "changed-since" {
 		t.Errorf("of a file changed since: %+v", later)
 	}
 	if err := w.WriteFile(configPath, p.Files[0].New); err != nil {

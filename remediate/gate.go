@@ -8,7 +8,7 @@ import (
 // Counts is how the hosts of a run came out so far.
 type Counts struct {
 	Good        int // changed, or as wanted already
-	Failed      int // refused, failed or rolled back
+	Failed      int // failed or rolled back; a host that its plan refused was not tried
 	Unreachable int // could not be connected to
 	Unknown     int // what the change came to could not be told
 	Left        int // had no turn yet

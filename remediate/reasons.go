@@ -92,6 +92,7 @@ func Reasons() []Reason {
 
 		// fleet rollback.
 		{"no-such-run", "the node has no backup of that run", "fleet report {run} tells which hosts it changed; the node keeps the last runs only"},
+		{"changed-since", "a file is not what that run wrote: somebody has changed it since", "compare it with its backup in /var/lib/fleet/runs/{run} on the node, and put it right by hand"},
 		{"nothing-to-undo", "that run left nothing changed on this node", "nothing"},
 	}
 }

@@ -30,8 +30,13 @@ func NewRollback(c audit.Control, f audit.Facts, past Past) Plan {
 		return p.refuse("", r)
 	}
 	var edits []kubelet.FileEdit
+	var undone *Refusal // a file of several may be back already
 	for _, file := range past.journal.files {
 		edit, r := file.undo()
+		if r != nil && r.Code == "nothing-to-undo" {
+			undone = r
+			continue
+		}
 		if r != nil {
 			return p.refuse("", r)
 		}
@@ -39,6 +44,9 @@ func NewRollback(c audit.Control, f audit.Facts, past Past) Plan {
 			return p.refuse("", r)
 		}
 		edits = append(edits, edit)
+	}
+	if len(edits) == 0 {
+		return p.refuse("", undone)
 	}
 	return p.restoring(edits, past)
 }
@@ -69,7 +77,7 @@ func (f pastFile) undo() (kubelet.FileEdit, *Refusal) {
 	case digest(f.now) == f.old:
 		return kubelet.FileEdit{}, refusal("nothing-to-undo", "%s is what it was before that run", f.path)
 	case digest(f.now) != f.new:
-		return kubelet.FileEdit{}, refusal("file-changed", "%s has been changed since that run", f.path)
+		return kubelet.FileEdit{}, refusal("changed-since", "%s has been changed since that run", f.path)
 	}
 	return kubelet.FileEdit{Path: f.path, Old: f.now, New: f.backup}, nil
 }

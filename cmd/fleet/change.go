@@ -244,6 +244,7 @@ func (w *work) change() error {
 	} else if w.fan.interrupted() {
 		w.stop(waves, "not-reached", "interrupted before anything was changed")
 	} else if err := w.ask(); err != nil {
+		record.forget()
 		return err
 	}
 	for _, wave := range waves {

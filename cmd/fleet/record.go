@@ -73,6 +73,9 @@ func (r *recorder) plan(rep report.Report) error {
 
 func (r *recorder) close() { _ = r.file.Close() }
 
+// forget removes the record of a run that never began.
+func (r *recorder) forget() { _ = os.RemoveAll(r.dir) }
+
 // recordedEvents reads the events of a recorded run. A last line that a killed
 // run left half-written is passed over.
 func recordedEvents(env environment, id string) ([]event, error) {
