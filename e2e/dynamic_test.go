@@ -76,6 +76,7 @@ func TestDynamicKubeletConfiguration(t *testing.T) {
 	}
 	t.Run("with a file", func(t *testing.T) { subject{lab.Node("with-file"), client}.withFile(t) })
 	t.Run("without a file", func(t *testing.T) { subject{lab.Node("without-file"), client}.withoutFile(t) })
+	t.Run("by the command line", func(t *testing.T) { newCommander(t, lab, subject{lab.Node("with-file"), client}).commandLine(t) })
 }
 
 // withFile begins with a file that says false.

@@ -37,9 +37,10 @@ const (
 )
 
 // legacyFlags let a Go of today link what reaches into the runtime as a Go of
-// then allowed.
+// then allowed. The version is a variable of a vendored package, whose path has
+// the folder in it (hack/lib/version.sh).
 func legacyFlags() string {
-	version := "-X k8s.io/component-base/version."
+	version := "-X k8s.io/kubernetes/vendor/k8s.io/component-base/version."
 	return "-checklinkname=0 -s -w " + version + "gitVersion=" + LegacyVersion + " " + version + "gitMajor=1 " + version + "gitMinor=20"
 }
 
