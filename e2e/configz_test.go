@@ -132,7 +132,6 @@ type proof struct {
 	api    []string // how the API server is named
 	says   string
 	file   string // the only file that may differ
-	live   any    // what a node that is refused goes on with
 	reason string // of a refusal, "" when the node is made well
 }
 

@@ -176,6 +176,9 @@ func (c commander) assignedFalse(t *testing.T) {
 	if r := c.remediate(t, "file", "refused no-effect"); !strings.Contains(r.host.Change.Message, "--method args would work") {
 		t.Error(r.says())
 	}
+	if r := c.remediate(t, "file,configz", "planned", "--dry-run"); r.host.Change.Method != "configz" || !strings.Contains(r.host.Change.Message, "assign ConfigMap") {
+		t.Error(r.says())
+	}
 	if r := c.remediate(t, "auto", "planned", "--dry-run"); r.host.Change.Method != "configz" || !strings.Contains(r.host.Change.Message, "assign ConfigMap") {
 		t.Error(r.says())
 	}

@@ -101,33 +101,41 @@ func look(ctx context.Context, s shell, p audit.Policy, live *configz.Client) (a
 	return facts, audit.MakeIPTablesUtilChains.Judge(facts, p, askLive(ctx, live, identityOf(facts))), nil
 }
 
-// planHost plans one host: by the methods in their order, of which configz may
-// be the ConfigMap procedure. A run that was left behind there is ended first.
+// planHost plans one host by the first of the methods that works on it, else
+// tells why the first one does not. A run that was left behind there is ended
+// before anything else.
 func planHost(ctx context.Context, s shell, f audit.Facts, finding audit.Finding, o remediate.Options, live *configz.Client) (proposal, error) {
 	p := proposal{finding: finding, leftover: leftover(f), node: nodeName(ctx, live, f)}
-	var refused *proposal
-	if p.leftover == "" && live != nil && wantsAssignment(o.Methods[0], finding) {
-		assigned, over, err := proposeAssignment(ctx, live, f, finding, o)
-		switch {
-		case err != nil || over && assigned.plan.Refused == nil:
+	var first *proposal
+	for _, method := range o.Methods {
+		one := o
+		one.Methods = []remediate.Method{method}
+		by, err := p.by(ctx, s, f, one, live)
+		if err != nil || by.plan.Refused == nil {
+			return by, err
+		}
+		if first == nil {
+			first = &by
+		}
+	}
+	return *first, nil
+}
+
+// by plans by one method, which may be the ConfigMap procedure.
+func (p proposal) by(ctx context.Context, s shell, f audit.Facts, o remediate.Options, live *configz.Client) (proposal, error) {
+	if p.leftover == "" && live != nil && wantsAssignment(o.Methods[0], p.finding) {
+		if assigned, over, err := proposeAssignment(ctx, live, f, p.finding, o); over || err != nil {
 			return assigned, err
-		case over && len(o.Methods) == 1:
-			return assigned, nil
-		case over:
-			refused, o.Methods = &assigned, o.Methods[1:]
 		}
 	}
 	for range fetches {
-		p.plan = remediate.NewPlan(audit.MakeIPTablesUtilChains, f, finding, o)
+		p.plan = remediate.NewPlan(audit.MakeIPTablesUtilChains, f, p.finding, o)
 		if p.plan.Refused == nil || len(p.plan.Refused.Need) == 0 {
 			break
 		}
 		if err := f.Fetch(ctx, s, p.plan.Refused.Need); err != nil {
 			return proposal{}, err
 		}
-	}
-	if refused != nil && p.plan.Refused != nil {
-		return *refused, nil
 	}
 	return p, nil
 }
