@@ -340,14 +340,14 @@ func (a *attempt) result(ctx context.Context, j journal) Result {
 		r.Message = fmt.Sprintf("the run's journal on the node stands at %q and nobody sees to it", j.state)
 	}
 	r.Backup = "/var/lib/fleet/runs/" + a.run.ID
-	if r.Outcome != OutcomeChanged {
+	if r.Outcome != OutcomeChanged || r.Finding == nil {
 		a.lookAgain(ctx, &r)
 	}
 	return r
 }
 
-// lookAgain audits a host on which the change did not stay, so that the report
-// shows the host as it is now.
+// lookAgain audits a host on which the change did not stay, or which has not
+// been looked at since, so that the report shows the host as it is now.
 func (a *attempt) lookAgain(ctx context.Context, r *Result) {
 	if finding, err := a.freshAudit(ctx); err == nil {
 		r.Finding = &finding
