@@ -96,6 +96,10 @@ func (p planner) refuse(method Method, r *Refusal) Plan {
 // early tells the hosts for which no method has to be tried.
 func (p planner) early() (plan Plan, over bool) {
 	method := p.options.Methods[0]
+	// A node that passes now may be rolled back yet.
+	if r := busy(p.facts); r != nil && r.Code == "node-locked" {
+		return p.refuse(method, r), true
+	}
 	switch p.finding.Status {
 	case audit.StatusPass:
 		return Plan{Method: method, Unit: p.basis.Unit, Nothing: true, Summary: "as wanted already"}, true
@@ -130,11 +134,12 @@ func busy(f audit.Facts) *Refusal {
 	return refusal("unfinished-run", "%s", change.Describe())
 }
 
-// repairable tells a kubelet that does not stay up because of what is written
-// for the next start. Whether that is our setting shows when the plan is
+// repairable tells a kubelet that does not stay up, or has been given up by
+// systemd, because of what is written for the next start. Whether that is our setting shows when the plan is
 // proven: the planned bytes have to start.
 func (p planner) repairable() bool {
-	return p.finding.Reason == "crash-loop" && p.basis.Next.Fatal != nil
+	given := p.finding.Reason == "no-kubelet" && p.facts.Units[p.basis.Unit]["ActiveState"] == "failed"
+	return (p.finding.Reason == "crash-loop" || given) && p.basis.Next.Fatal != nil
 }
 
 // by plans one method.
