@@ -26,6 +26,12 @@ look() {
 
 say() {
 	[ -d "$dir" ] || return 0
+	write_word "$1" && return
+	rm -f "$dir/room" # it was kept for this
+	write_word "$1"
+}
+
+write_word() {
 	{ printf '%s\n%s\n' "$reason" "$message" >"$dir/$1.new" && mv -f "$dir/$1.new" "$dir/$1"; } 2>/dev/null
 }
 

@@ -10,9 +10,11 @@ start() {
 	base=$R/var/lib/fleet/runs
 	dir=$base/$run
 	said=$( { mkdir -p "$base" && chmod 700 "$R/var/lib/fleet" "$base" && mkdir "$dir"; } 2>&1) || refuse_write "$said"
-	said=$(payload 2>&1) || {
+	said=$( { payload && keep_room; } 2>&1) || {
+		why=$said
+		said=$(keep_room 2>&1) || why=$said # says more than the shell's own printf does
 		rm -rf "$dir"
-		refuse_write "$said"
+		refuse_write "$why"
 	}
 	while read -r n _ new path; do
 		digest "$dir/new.$n"
@@ -32,6 +34,10 @@ start() {
 	section started
 	section end
 }
+
+# keep_room takes the room on the disk that the journal will need, so that a
+# disk that fills up meanwhile cannot keep it from being written.
+keep_room() { head -c 65536 /dev/zero >"$dir/room"; }
 
 refuse_write() {
 	case $1 in

@@ -10,9 +10,10 @@
 #
 # Its folder is the run's: "plan" (what to do, lines for sh), "files" (a line
 # "N OLD-SHA256 NEW-SHA256 PATH" per file), "new.N" (the bytes to write). It
-# adds "old.N" (the backups), "state" (its journal: "STATE REASON", then a line
-# for people), "log" (each state with its time) and "evidence" (the commands it
-# ran and what they said). fleet adds "confirm" or "abort".
+# adds "old.N" (the backups), "kept.N" (the replaced files themselves, until the
+# end), "state" (its journal: "STATE REASON", then a line for people), "log" (each
+# state with its time) and "evidence" (the commands it ran and what they said).
+# fleet adds "confirm" or "abort". "room" keeps some of the disk for the journal.
 #
 # The states:
 #   checking        nothing is changed yet
@@ -53,13 +54,21 @@ now() {
 
 log() {
 	printf '%s %s\n' "$(date -u '+%Y-%m-%dT%H:%M:%SZ')" "$*" >>log 2>/dev/null
-	logger -t fleet "run $run by $owner: $*" 2>/dev/null
+	within 5 logger -t fleet "run $run by $owner: $*" 2>/dev/null </dev/null # its socket blocks while journald does
 }
 
 # state STATE REASON MESSAGE: the journal's new entry, whole or not at all.
 state() {
 	current=$1
 	log "$1 $2 $3"
+	write_state "$@" || {
+		rm -f room # it was kept for this
+		write_state "$@"
+	}
+	case $1 in committed | refused | rolled-back | rollback-failed) rm -f room ;; esac
+}
+
+write_state() {
 	{ printf '%s %s\n%s\n' "$1" "$2" "$3" >state.new && flush state.new && mv -f state.new state; } 2>/dev/null
 }
 
@@ -87,12 +96,16 @@ keep() {
 	# shellcheck disable=SC2012 # the names are ours
 	kept=$(ls evidence 2>/dev/null | wc -l)
 	kept=$((kept / 3 + 1))
-	printf '%s\n' "$*" >"evidence/$kept.command"
-	within "$seconds" "$@" >"evidence/$kept.raw" 2>&1 </dev/null
+	raw=evidence/$kept.raw
+	# The command runs even where nothing can be kept of it.
+	{ printf '%s\n' "$*" >"evidence/$kept.command" && : >"$raw"; } 2>/dev/null || raw=/dev/null
+	within "$seconds" "$@" >"$raw" 2>&1 </dev/null
 	code=$?
-	head -c 32768 "evidence/$kept.raw" >"evidence/$kept.out"
-	rm -f "evidence/$kept.raw"
-	printf '%s\n' "$code" >"evidence/$kept.exit"
+	{
+		head -c 32768 "$raw" >"evidence/$kept.out"
+		rm -f "evidence/$kept.raw"
+		printf '%s\n' "$code" >"evidence/$kept.exit"
+	} 2>/dev/null
 	return "$code"
 }
 
@@ -139,7 +152,10 @@ check() {
 
 # prepare: the backup, and the new file beside the old one with its owner, mode
 # and label. Its name begins with a dot and does not end in .conf, so that it is
-# no drop-in.
+# no drop-in. The old file itself gets a second name in the run's folder, if that
+# is on the same disk: to put it back is then one rename, for which a full disk
+# has room. It is not kept beside the new file, because the folder must not be
+# changed after the kubelet has read it.
 prepare() {
 	real
 	said=$(cp -a "$real" "old.$n" 2>&1) || { explain "$said"; return 1; }
@@ -150,6 +166,7 @@ prepare() {
 	digest "$temporary"
 	[ "$digest" = "$new" ] || { fault write-failed "$path: the new file cannot be read back"; return 1; }
 	flush "old.$n" "$temporary" || { fault write-failed "$path: sync failed"; return 1; }
+	ln "$real" "kept.$n" 2>/dev/null || : # the backup will have to do
 }
 
 replace() {
@@ -162,7 +179,7 @@ replace() {
 
 tidy() {
 	real
-	rm -f "$folder/.fleet-$run.$n" 2>/dev/null
+	rm -f "$folder/.fleet-$run.$n" "kept.$n" 2>/dev/null
 	return 0
 }
 
@@ -176,7 +193,12 @@ restore() {
 		return 0
 	fi
 	temporary=$folder/.fleet-$run.$n
-	said=$( { cp -a "old.$n" "$temporary" && mv -f "$temporary" "$real"; } 2>&1) || {
+	digest "kept.$n"
+	if [ "$digest" = "$old" ] && mv -f "kept.$n" "$real" 2>/dev/null; then
+		flush "$folder"
+		return 0
+	fi
+	said=$( { cp -a "old.$n" "$temporary" && flush "$temporary" && mv -f "$temporary" "$real"; } 2>&1) || {
 		rm -f "$temporary" 2>/dev/null
 		failed="$failed $path ($said)"
 		return 0
@@ -357,7 +379,7 @@ roll_back() {
 	stage=$current
 	state rolling-back "$why" "$what"
 	trap '' TERM
-	undoing=yes foreign='' failed='' # nothing keeps a roll-back from its end
+	undoing=yes foreign='' failed='' sick='' # nothing keeps a roll-back from its end
 	each restore
 	each tidy
 	unit_state
@@ -368,7 +390,7 @@ roll_back() {
 			if [ "$(within 20 systemctl is-system-running 2>/dev/null </dev/null)" = stopping ]; then
 				what="$what; the node is shutting down, its next boot has the old files"
 			elif [ "$was_well" = yes ]; then
-				failed="$failed; the kubelet: $message"
+				sick="; the kubelet does not come back: $message"
 			else
 				what="$what; the kubelet is not healthy, as before"
 			fi
@@ -377,9 +399,11 @@ roll_back() {
 		keep 60 systemctl daemon-reload
 	fi
 	show_status
-	if [ -n "$foreign$failed" ]; then
-		[ -z "$foreign" ] || failed="$failed; changed by somebody else meanwhile and left alone:$foreign"
-		state rollback-failed "$why" "$what; not restored:$failed"
+	if [ -n "$foreign$failed$sick" ]; then
+		[ -z "$failed" ] || what="$what; could not be put back:$failed"
+		[ -z "$foreign" ] || what="$what; changed by somebody else meanwhile and left alone:$foreign"
+		[ -n "$foreign$failed" ] || what="$what; the old files are back"
+		state rollback-failed "$why" "$what$sick"
 		exit 0
 	fi
 	state rolled-back "$why" "$what"
