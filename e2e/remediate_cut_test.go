@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os/exec"
 	"slices"
@@ -117,16 +118,25 @@ type struck struct {
 // newStruck finds out what the two states are.
 func newStruck(t *testing.T, p patient) struck {
 	t.Helper()
-	s := struck{patient: p, method: "args", sick: flagAdded(flagName + "=false"), file: defaultsFile}
-	if p.n.Shape == real.ShapeAKSConfig {
-		s.method, s.sick, s.file = "file", configFalse, configFile
+	s := struck{patient: p, method: "auto", file: defaultsFile}
+	from, to := flagName+"=false", flagName+"=true"
+	switch p.n.Shape {
+	case real.ShapeAKSFlags:
+		if p.n.Jump == "" { // it is shipped so
+			s.sick = flagAdded(flagName + "=false")
+		}
+	case real.ShapeAKSConfig:
+		s.sick, s.file, from, to = configFalse, configFile, `Chains": false`, `Chains": true`
+	case real.ShapeEKSAL2:
+		s.file, from, to = cisFile, `Chains": false`, `Chains": true`
+	case real.ShapeKubeadm:
+		s.sick, s.file, from, to = kubeadmFalse, kubeadmFile, "Chains: false", "Chains: true"
+	case real.ShapeAL2023:
+		s.file, from, to = eksDropIn, `Chains": false`, `Chains": true`
 	}
 	p.prepare(t, s.sick)
 	s.old = p.read(t, s.file)
-	s.new = strings.Replace(s.old, flagName+"=false", flagName+"=true", 1)
-	if s.method == "file" {
-		s.new = strings.Replace(s.old, `Chains": false`, `Chains": true`, 1)
-	}
+	s.new = strings.Replace(s.old, from, to, 1)
 	return s
 }
 
@@ -154,18 +164,40 @@ func (s struck) strike(t *testing.T, random *rand.Rand, harms []harm) string {
 // which.
 func (s struck) either(t *testing.T, before map[string]fileState, where string) string {
 	t.Helper()
-	s.unharmed(t, before, s.file)
+	s.unharmed(t, s.withLeftovers(t, before), s.file)
 	live := s.settle(t)
 	text := s.read(t, s.file)
 	switch {
 	case text == s.old && live == false:
-		s.asBefore(t, before)
+		s.asBefore(t, s.withLeftovers(t, before))
 		return "old"
 	case text == s.new && live == true:
 		return "new"
 	}
 	t.Errorf("between: the kubelet says %v and the file is old %v, new %v\n%s\n%s", live, text == s.old, text == s.new, where, s.evidence())
 	return "between"
+}
+
+// unfinished lists the runs that have not ended and that nobody sees to.
+func (p patient) unfinished(t *testing.T) string {
+	t.Helper()
+	return p.run(t, "grep -sE '^(checking|changing|restarting|watching|waiting|rolling-back) ' /var/lib/fleet/runs/*/state || true")
+}
+
+// withLeftovers adds the temporary files of a run that has not ended, which
+// nothing but the next run can tidy up.
+func (p patient) withLeftovers(t *testing.T, files map[string]fileState) map[string]fileState {
+	t.Helper()
+	if p.unfinished(t) == "" {
+		return files
+	}
+	all := maps.Clone(files)
+	for path, f := range p.files(t) {
+		if strings.Contains(path, "/.fleet-") {
+			all[path] = f
+		}
+	}
+	return all
 }
 
 // evidence is what the node keeps of the newest run, for whoever has to find
@@ -213,12 +245,21 @@ func (s struck) next(t *testing.T, where string) {
 	if want := live == true; (h.Status == audit.StatusPass) != want {
 		t.Errorf("the audit says %s, the kubelet %v\n%s", summary(h), live, where)
 	}
+	left := s.unfinished(t)
 	r := s.remedy(t, "--method", s.method)
+	if left != "" && r.code != report.ExitOK { // that run was ended; a new one makes the change
+		r = s.remedy(t, "--method", s.method)
+	}
 	if r.code != report.ExitOK || s.read(t, s.file) != s.new || s.settle(t) != true {
 		t.Errorf("the next change did not make the node well: %s\n%s\n%s", r.says(), where, s.evidence())
 	}
-	if left := s.run(t, "cat /var/lib/fleet/runs/*/state 2>/dev/null | grep -E '^(checking|changing|restarting|watching|waiting|rolling-back) ' || true"); left != "" {
+	if left := s.unfinished(t); left != "" {
 		t.Errorf("a run is still unfinished: %s\n%s", left, where)
+	}
+	for path := range s.files(t) {
+		if strings.Contains(path, "/.fleet-") {
+			t.Errorf("%s was left behind\n%s", path, where)
+		}
 	}
 }
 

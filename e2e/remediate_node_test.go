@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,7 +60,9 @@ const restartKubelet = "\nsystemctl daemon-reload; systemctl reset-failed kubele
 
 func (p patient) run(t *testing.T, script string) string {
 	t.Helper()
-	out, err := p.n.Run(ctx, script, nil)
+	limited, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	out, err := p.n.Run(limited, script, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +166,7 @@ func (r ran) change() report.Change {
 // says is the outcome in a line for people.
 func (r ran) says() string {
 	c := r.change()
-	return fmt.Sprintf("exit code %d, %s %s: %s\n%s", r.code, c.Outcome, c.Reason, c.Message, r.stderr)
+	return fmt.Sprintf("exit code %d, %s %s: %s\n...%s", r.code, c.Outcome, c.Reason, c.Message, r.stderr[max(0, len(r.stderr)-400):])
 }
 
 // fleetJSON runs a command that reports as JSON.

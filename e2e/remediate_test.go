@@ -91,6 +91,10 @@ func TestRemediation(t *testing.T) {
 	}
 	t.Run("pool", func(t *testing.T) {
 		t.Parallel()
+		t.Run("runbook", o.runbook)
+		t.Run("staged", o.staged)
+		t.Run("waves", o.waves)
+		t.Run("undone", o.undone)
 		t.Run("cuts", o.strikes)
 	})
 }
@@ -236,6 +240,7 @@ func (p patient) idle(t *testing.T, method string) {
 }
 
 func (p patient) onFlags(t *testing.T) {
+	t.Run("bad disks", p.onBadDisks)
 	p.cures(t, []cure{
 		{name: "flag", sick: flagAdded(flagName + "=false"), method: "args", file: defaultsFile, old: flagName + "=false", new: flagName + "=true"},
 		{name: "flag", sick: flagAdded(flagName + "=false"), method: "auto", file: defaultsFile, old: flagName + "=false", new: flagName + "=true"},
@@ -257,6 +262,8 @@ func (p patient) onFlags(t *testing.T) {
 }
 
 func (p patient) onConfig(t *testing.T) {
+	t.Run("strangers", p.onStrangers)
+	t.Run("trials", p.poisonedConfig)
 	const no, yes = `"makeIPTablesUtilChains": false`, `"makeIPTablesUtilChains": true`
 	p.cures(t, []cure{
 		{name: "file", sick: configFalse, method: "file", file: configFile, old: no, new: yes},
@@ -269,6 +276,8 @@ func (p patient) onConfig(t *testing.T) {
 }
 
 func (p patient) onCIS(t *testing.T) {
+	t.Run("trials", p.poisonedCIS)
+	t.Run("full disks", p.onFullDisks)
 	const no, yes = `"makeIPTablesUtilChains": false`, `"makeIPTablesUtilChains": true`
 	const args, extra = unitDropIns + "/10-kubelet-args.conf", unitDropIns + "/30-kubelet-extra-args.conf"
 	p.cures(t, []cure{
@@ -281,6 +290,8 @@ func (p patient) onCIS(t *testing.T) {
 }
 
 func (p patient) onDropIn(t *testing.T) {
+	t.Run("trials", p.poisonedDropIn)
+	t.Run("supervisor", p.killed)
 	const no, yes = `"makeIPTablesUtilChains": false`, `"makeIPTablesUtilChains": true`
 	p.cures(t, []cure{
 		{name: "drop-in", method: "auto", file: eksDropIn, old: no, new: yes},
@@ -292,6 +303,7 @@ func (p patient) onDropIn(t *testing.T) {
 }
 
 func (p patient) onKubeadm(t *testing.T) {
+	t.Run("shells", p.shells)
 	const no, yes = "makeIPTablesUtilChains: false # as the default", "makeIPTablesUtilChains: true # as the default"
 	p.cures(t, []cure{
 		{name: "file", sick: kubeadmFalse, method: "file", file: kubeadmFile, old: no, new: yes},
@@ -303,7 +315,6 @@ func (p patient) onKubeadm(t *testing.T) {
 }
 
 func (p patient) onInner(t *testing.T) {
-	t.Run("supervisor", p.killed)
 	t.Run("power", p.rebooted)
 	p.cures(t, []cure{
 		{name: "flag", method: "args", file: defaultsFile, old: flagName + "=false", new: flagName + "=true"},

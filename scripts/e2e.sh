@@ -11,7 +11,7 @@ if [ "$(id -u)" != 0 ]; then
 	exit 1
 fi
 missing=
-for pair in sshd:openssh-server ssh:openssh-client sudo:sudo busybox:busybox bash:bash dash:dash; do
+for pair in sshd:openssh-server ssh:openssh-client sudo:sudo busybox:busybox bash:bash dash:dash script:bsdutils; do
 	command -v "${pair%%:*}" >/dev/null || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair#*:}"
 done
 if [ -n "$missing" ]; then
@@ -22,4 +22,5 @@ fi
 go run ./lab/real/cmd/lab provision
 go test -tags e2e -count=1 -run TestProbe ./audit
 go test -tags e2e -count=1 -p 1 -timeout 20m ./remote ./lab/real/...
-exec go test -tags e2e -count=1 -timeout 45m -v "$@" ./e2e # -v: the seeds are printed
+# -v: the seeds are printed. -parallel: tests of different nodes wait side by side.
+exec go test -tags e2e -count=1 -timeout 45m -parallel 12 -v "$@" ./e2e
