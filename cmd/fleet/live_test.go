@@ -275,7 +275,7 @@ func TestExampleOfRights(t *testing.T) {
 	for _, r := range role.Rules {
 		got = append(got, fmt.Sprint(r.APIGroups, r.Resources, r.Verbs))
 	}
-	if want := "[] [nodes] [get list]; [] [nodes/proxy] [get]"; role.Kind != "ClusterRole" || strings.Join(got, "; ") != want {
+	if want := "[] [nodes] [get list]; [] [nodes/proxy] [get]; [coordination.k8s.io] [leases] [get]"; role.Kind != "ClusterRole" || strings.Join(got, "; ") != want {
 		t.Errorf("got %s, want %s", strings.Join(got, "; "), want)
 	}
 }
