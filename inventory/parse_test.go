@@ -16,10 +16,13 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the expected output under testdata")
 
-// TestParse reads every file of testdata/ok and of the examples, and compares
-// the hosts with the .golden file of the same name. A new case is a new file.
+// examples are the inventories among the examples.
+func examples() []string { return []string{"../examples/node*", "../examples/ansible*"} }
+
+// TestParse reads every file of testdata/ok and the examples, and compares the
+// hosts with the .golden file of the same name. A new case is a new file.
 func TestParse(t *testing.T) {
-	for _, path := range inputs(t, "testdata/ok/*", "../examples/*") {
+	for _, path := range inputs(t, append(examples(), "testdata/ok/*")...) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			inv, err := Load(path, nil)
 			if err != nil {
@@ -246,7 +249,7 @@ func TestParseAddressBehindJump(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, pattern := range []string{"testdata/ok/*", "testdata/err/*", "../examples/*"} {
+	for _, pattern := range append(examples(), "testdata/ok/*", "testdata/err/*") {
 		paths, err := filepath.Glob(pattern)
 		if err != nil {
 			f.Fatal(err)
