@@ -61,7 +61,7 @@ func (w *work) counts() remediate.Counts {
 		case t.result == nil && t.found.finding.Status == audit.StatusUnknown:
 			c.Unknown++
 		case t.result == nil: // as wanted, or refused by its plan: nothing was tried
-		case t.result.Outcome == remediate.OutcomeChanged:
+		case t.result.Outcome == remediate.OutcomeChanged, t.cleared():
 			c.Good++
 		case t.result.Outcome == remediate.OutcomeUnknown:
 			c.Unknown++
@@ -70,6 +70,12 @@ func (w *work) counts() remediate.Counts {
 		}
 	}
 	return c
+}
+
+// cleared tells a host on which an interrupted run was rolled back, as its plan
+// said. It has to be run again, and nothing speaks against the others.
+func (t *target) cleared() bool {
+	return t.found.leftover != "" && t.result.Outcome == remediate.OutcomeRolledBack
 }
 
 // stop takes the turn from every host that has not had it.
