@@ -44,6 +44,7 @@ func (c *changing) flags(cmd *cobra.Command) {
 	c.conn.flags(cmd, auditTimeout)
 	c.output.flags(cmd)
 	f := cmd.Flags()
+	f.Lookup("timeout").Usage = "limit for each look at a host; a change has --health-timeout and --confirm-timeout"
 	f.BoolVar(&c.dryRun, "dry-run", false, "show the plan and stop")
 	f.BoolVarP(&c.yes, "yes", "y", false, "do not ask; needed where there is no terminal")
 	f.StringVar(&c.batch, "batch", "1,5,10%", "hosts in each wave: `N` or N%, a list; the last repeats; a percentage is of the hosts to change, rounded down, at least 1")
