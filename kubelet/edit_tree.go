@@ -49,9 +49,47 @@ func readWritten(data []byte, depth int) (written, bool) {
 	if err := yaml.NewDecoder(bytes.NewReader(data)).Decode(&doc); err != nil || len(doc.Content) == 0 {
 		return written{}, false
 	}
+	if !plainKeys(&doc) {
+		return written{}, false
+	}
 	r := yamlReader{data: data, starts: yamlStarts(data)}
 	root := r.value(doc.Content[0], span{}, depth)
 	return root, root.shape == writtenFlow || root.shape == writtenBlock
+}
+
+// plainKeys tells whether every key of a document is a text. The kubelet's
+// decoder turns numbers, booleans (on and y among them) and null into texts, two of
+// which may be the same, and then takes either of them; no configuration has
+// such keys.
+func plainKeys(n *yaml.Node) bool {
+	for i, child := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 && !plainKey(child) || !plainKeys(child) {
+			return false
+		}
+	}
+	return true
+}
+
+func plainKey(key *yaml.Node) bool {
+	for key.Kind == yaml.AliasNode {
+		key = key.Alias
+	}
+	if key.Kind != yaml.ScalarNode {
+		return false
+	}
+	switch tag := key.ShortTag(); {
+	case tag == "!!merge":
+		return true
+	case tag != "!!str":
+		return false
+	case key.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0:
+		return true
+	}
+	switch strings.ToLower(key.Value) {
+	case "y", "n", "yes", "no", "on", "off":
+		return false
+	}
+	return true
 }
 
 // jsonReader builds the tree of JSON content.

@@ -206,7 +206,8 @@ func yamlExcerpt(data []byte, key, value *yaml.Node) (line int, text string, ok 
 	if !ok {
 		return 0, "", false
 	}
-	end := start + len(key.Value)
+	// What is written may be shorter than what it means: "\L" is three bytes.
+	end := min(start+len(key.Value), len(data))
 	if colon := bytes.IndexByte(data[end:], ':'); colon >= 0 {
 		end += colon + 1
 	}
@@ -246,7 +247,7 @@ func yamlOffset(data []byte, n *yaml.Node) (int, bool) {
 // yamlScalarEnd is where a scalar that starts at a position ends.
 func yamlScalarEnd(data []byte, n *yaml.Node, at int) int {
 	if n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) == 0 {
-		return at + len(n.Value)
+		return min(at+len(n.Value), len(data))
 	}
 	if closing := bytes.IndexByte(data[at+1:], data[at]); closing >= 0 {
 		return at + 1 + closing + 1
