@@ -129,11 +129,8 @@ func auditHost(ctx context.Context, dialer *remote.Dialer, h inventory.Host, pas
 	if finding, ok := audit.ExemptServer(conn.ServerVersion()); ok {
 		return finding, nil
 	}
-	facts, err := audit.Probe(ctx, shell{conn, h.Become, password}, audit.MakeIPTablesUtilChains)
-	if err != nil {
-		return audit.Finding{}, err
-	}
-	return audit.MakeIPTablesUtilChains.Judge(facts, p, askLive(ctx, live, identityOf(facts))), nil
+	_, finding, err := look(ctx, shell{conn, h.Become, password}, p, live)
+	return finding, err
 }
 
 // newReport turns the results into the report, in inventory order.
